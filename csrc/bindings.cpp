@@ -1,0 +1,188 @@
+// pybind11 only: take apart Python's values, release the GIL, call. What a user can get wrong was refused in Python; what
+// is checked here guards memory.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "dispatch.h"
+#include "executor.h"
+#include "isa.h"
+#include "memory.h"
+
+namespace py = pybind11;
+
+namespace convkit {
+namespace {
+
+constexpr int kStrideFields = 12;  // the last fields of Problem are the strides of x, residual and y
+
+Problem problem_from(const py::tuple& fields) {
+  if (int(fields.size()) != kProblemFields - kStrideFields)
+    throw std::invalid_argument("a problem has " + std::to_string(kProblemFields - kStrideFields) + " numbers, got " +
+                                std::to_string(fields.size()));
+  Problem problem{};
+  int64_t* field = reinterpret_cast<int64_t*>(&problem);
+  for (const py::handle& value : fields) *field++ = value.cast<int64_t>();
+  return problem;
+}
+
+int64_t element_bytes(int64_t dtype) { return dtype == kFloat64 ? 8 : 4; }
+
+bool has_dtype(const py::array& array, int64_t dtype) {
+  return array.dtype().num() == (dtype == kFloat64 ? 12 : 11) && array.dtype().byteorder() != '>';
+}
+
+void require(bool holds, const char* what) {
+  if (!holds) throw std::invalid_argument(what);
+}
+
+// The array's strides in elements; throws where it is not the (n, c, h, w) array of this dtype.
+Strides strides_of(const py::array& array, int64_t dtype, int64_t n, int64_t c, int64_t h, int64_t w, const char* what) {
+  require(has_dtype(array, dtype), what);
+  require(array.ndim() == 4 && array.shape(0) == n && array.shape(1) == c && array.shape(2) == h && array.shape(3) == w,
+          what);
+  int64_t strides[4];
+  for (int i = 0; i < 4; ++i) {
+    const int64_t bytes = array.strides(i), element = element_bytes(dtype);
+    require(bytes % element == 0 || array.shape(i) <= 1, what);
+    strides[i] = array.shape(i) <= 1 ? (i == 3 ? 1 : 0) : bytes / element;
+  }
+  return {strides[0], strides[1], strides[2], strides[3]};
+}
+
+const void* optional_vector(const py::object& values, int64_t dtype, int64_t size) {
+  if (values.is_none()) return nullptr;
+  const py::array array = values.cast<py::array>();
+  require(has_dtype(array, dtype) && array.ndim() == 1 && array.shape(0) == size &&
+              (array.flags() & py::array::c_style),
+          "bias must be a contiguous vector of the problem's dtype");
+  return array.data();
+}
+
+// A problem, its packed weights and what is done before the store. Immutable, so safe from several threads.
+class NativePlan {
+ public:
+  NativePlan(const std::string& name, const py::tuple& fields, const py::object& w, const py::object& bias,
+             int64_t activation, double a, double b, int64_t variant, int64_t limit)
+      : prepared_(make(name, fields, w, variant)), bias_(bias), limit_(limit), epilogue_{} {
+    epilogue_.bias = optional_vector(bias, prepared_.problem().x_dtype, prepared_.problem().k);
+    epilogue_.activation = activation;
+    epilogue_.a = a;
+    epilogue_.b = b;
+  }
+
+  void run(const py::array& x, const py::object& residual, py::array& y, int threads) const {
+    Problem call = prepared_.problem();
+    call.n = x.ndim() > 0 ? x.shape(0) : 0;
+    call.x = strides_of(x, call.x_dtype, call.n, call.c, call.h, call.w, "x does not fit this plan");
+    call.y = strides_of(y, call.x_dtype, call.n, call.k, call.p, call.q, "y does not fit this plan");
+    Epilogue epilogue = epilogue_;
+    if (!residual.is_none()) {
+      const py::array array = residual.cast<py::array>();
+      call.residual = strides_of(array, call.x_dtype, call.n, call.k, call.p, call.q, "residual does not fit this plan");
+      epilogue.residual = array.data();
+    }
+    const void* from = x.data();
+    void* to = y.mutable_data();
+    py::gil_scoped_release released;
+    if (call.n > 0) prepared_.run(call, from, to, epilogue, threads, limit_);
+  }
+
+  py::tuple sizes() const {
+    return py::make_tuple(prepared_.sizes().packed, prepared_.sizes().shared, prepared_.sizes().scratch);
+  }
+  std::string variant() const { return prepared_.kernel().variant; }
+
+ private:
+  static Prepared make(const std::string& name, const py::tuple& fields, const py::object& w, int64_t variant) {
+    const Problem problem = problem_from(fields);
+    const Kernel& kernel = kernel_for(name, problem, variant);
+    require(kernel.dtype == problem.x_dtype, "this variant has another dtype");
+    const void* weights = nullptr;
+    py::array array;
+    if (!w.is_none()) {
+      array = w.cast<py::array>();
+      require(has_dtype(array, problem.w_dtype) && (array.flags() & py::array::c_style), "w must be contiguous");
+      require(array.size() == problem.k * (problem.c / problem.groups) * problem.r * problem.s || problem.groups == 0,
+              "w does not fit this problem");
+      weights = array.data();
+    }
+    py::gil_scoped_release released;
+    return Prepared(kernel, problem, weights);
+  }
+
+  Prepared prepared_;
+  py::object bias_;  // keeps the memory that epilogue_.bias points to
+  int64_t limit_;
+  Epilogue epilogue_;
+};
+
+py::tuple sizes_of(const std::string& name, const py::tuple& fields, int64_t variant) {
+  const Problem problem = problem_from(fields);
+  const Sizes sizes = kernel_for(name, problem, variant).sizes(problem);
+  return py::make_tuple(sizes.packed, sizes.shared, sizes.scratch);
+}
+
+// (phases, items of each) of one image.
+py::list items_of(const std::string& name, const py::tuple& fields, int64_t variant) {
+  const Problem problem = problem_from(fields);
+  const Kernel& kernel = kernel_for(name, problem, variant);
+  py::list items;
+  for (int64_t phase = 0; phase < kernel.phases; ++phase) items.append(kernel.items(problem, phase));
+  return items;
+}
+
+py::list variants(const std::string& name) {
+  const Variants& table = variants_of(name);
+  py::list all;
+  for (int64_t i = 0; i < table.count; ++i)
+    all.append(py::make_tuple(table.kernels[i].variant, table.kernels[i].dtype, table.kernels[i].x_layout,
+                              table.kernels[i].y_layout));
+  return all;
+}
+
+}  // namespace
+}  // namespace convkit
+
+PYBIND11_MODULE(_convkit, m) {
+  using namespace convkit;
+  m.doc() = "The kernels of convkit. Private: use the package.";
+  m.attr("PROBLEM_FIELDS") = kProblemFields - kStrideFields;
+  m.attr("NO_LIMIT") = std::numeric_limits<int64_t>::max();
+#if defined(__SANITIZE_ADDRESS__)
+  m.attr("SANITIZED") = true;
+#else
+  m.attr("SANITIZED") = false;
+#endif
+
+  m.def("built_isas", &built_isas);
+  m.def("available_isas", &available_isas);
+  m.def("current_isa", &current_isa);
+  m.def("select_isa", &select_isa, py::arg("name"));
+  m.def("available_threads", &available_threads);
+  m.def("has_cpu_quota", &has_cpu_quota);
+  m.def("set_spin_microseconds", &set_spin_microseconds, py::arg("microseconds"));
+  m.def("release_memory", &release_memory);
+  m.def("idle_memory", &idle_memory);
+  m.def("set_checking", &set_checking, py::arg("on"));
+
+  m.def("algorithms", &algorithm_names);
+  m.def("operators", &operator_names);
+  m.def("variants", &variants, py::arg("name"));
+  m.def("sizes", &sizes_of, py::arg("name"), py::arg("problem"), py::arg("variant") = -1);
+  m.def("items", &items_of, py::arg("name"), py::arg("problem"), py::arg("variant") = -1);
+
+  py::class_<NativePlan>(m, "Plan")
+      .def(py::init<const std::string&, const py::tuple&, const py::object&, const py::object&, int64_t, double, double,
+                    int64_t, int64_t>(),
+           py::arg("name"), py::arg("problem"), py::arg("w"), py::arg("bias"), py::arg("activation"), py::arg("a"),
+           py::arg("b"), py::arg("variant"), py::arg("limit"))
+      .def("run", &NativePlan::run, py::arg("x").noconvert(), py::arg("residual"), py::arg("y").noconvert(),
+           py::arg("threads"))
+      .def_property_readonly("sizes", &NativePlan::sizes)
+      .def_property_readonly("variant", &NativePlan::variant);
+}

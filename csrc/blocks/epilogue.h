@@ -1,0 +1,63 @@
+// What happens between a sum and its store: bias, residual, activation. Every element is stored once, after its residual
+// was read, so that y may be the residual.
+#pragma once
+#include "kernel.h"
+#include "simd.h"
+
+namespace convkit {
+namespace CONVKIT_ISA {
+
+// In place on count values; defined in operators/activation.cpp. For the kinds that are not one comparison.
+void activate(int64_t activation, double a, double b, float* values, int64_t count);
+void activate(int64_t activation, double a, double b, double* values, int64_t count);
+
+// Bounds let NaN through: a comparison with NaN is false.
+template <class T>
+CK_INLINE Vec<T> at_least(Vec<T> v, T low) {
+  return v < splat(low) ? splat(low) : v;
+}
+template <class T>
+CK_INLINE Vec<T> at_most(Vec<T> v, T high) {
+  return v > splat(high) ? splat(high) : v;
+}
+
+template <class T>
+CK_INLINE Vec<T> activated(const Epilogue& epilogue, Vec<T> v) {
+  if (epilogue.activation == kIdentity) return v;
+  if (epilogue.activation == kRelu) return at_least<T>(v, T(0));
+  if (epilogue.activation == kClip) return at_most<T>(at_least<T>(v, T(epilogue.a)), T(epilogue.b));
+  alignas(kVectorBytes) T lanes[kLanes<T>];
+  store(lanes, v);
+  activate(epilogue.activation, epilogue.a, epilogue.b, lanes, kLanes<T>);
+  return load(lanes);
+}
+
+// y[filter][row][column + i] = activate(sums[i] + bias[filter] + residual[...]) for i < count. sums is changed.
+template <class T>
+CK_INLINE void finish_row(const Problem& problem, const Operands& operands, int64_t filter, int64_t row, int64_t column,
+                          T* sums, int64_t count) {
+  const Epilogue& epilogue = operands.epilogue;
+  const T bias = epilogue.bias ? static_cast<const T*>(epilogue.bias)[filter] : T(0);
+  T* y = static_cast<T*>(operands.y) + filter * problem.y.c + row * problem.y.h + column * problem.y.w;
+  const T* residual = static_cast<const T*>(epilogue.residual);
+  if (residual) residual += filter * problem.residual.c + row * problem.residual.h + column * problem.residual.w;
+  if (problem.y.w == 1 && (!residual || problem.residual.w == 1)) {
+    for (int64_t i = 0; i < count; i += kLanes<T>) {
+      const int64_t n = count - i < kLanes<T> ? count - i : kLanes<T>;
+      Vec<T> v = (n == kLanes<T> ? load(sums + i) : load_first(sums + i, n)) + splat(bias);
+      if (residual) v += n == kLanes<T> ? load(residual + i) : load_first(residual + i, n);
+      v = activated<T>(epilogue, v);
+      n == kLanes<T> ? store(y + i, v) : store_first(y + i, n, v);
+    }
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) sums[i] = sums[i] + bias + (residual ? residual[i * problem.residual.w] : T(0));
+  for (int64_t i = 0; i < count; i += kLanes<T>) {
+    const int64_t n = count - i < kLanes<T> ? count - i : kLanes<T>;
+    const Vec<T> v = activated<T>(epilogue, load_first(sums + i, n));
+    for (int64_t j = 0; j < n; ++j) y[(i + j) * problem.y.w] = v[j];
+  }
+}
+
+}  // namespace CONVKIT_ISA
+}  // namespace convkit

@@ -1,0 +1,190 @@
+#include "executor.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <condition_variable>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <system_error>
+#include <thread>
+
+namespace convkit {
+namespace {
+
+std::atomic<int64_t> spin_microseconds{1000};
+
+void pause_briefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+struct Job {
+  RangeBody body;
+  void* context;
+  int64_t items, chunk;
+  int wanted;  // workers beside the caller
+  int joined = 0;
+  std::atomic<int64_t> next{0};
+
+  void work(int thread) {
+    for (;;) {
+      const int64_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
+      if (begin >= items) return;
+      body(context, begin, begin + chunk < items ? begin + chunk : items, thread);
+    }
+  }
+};
+
+// Workers wait for `epoch` to change, join the job if it still wants one, and go back to waiting.
+class Pool {
+ public:
+  void run(Job& job) {
+    std::unique_lock<std::mutex> turn(busy_, std::try_to_lock);
+    if (!turn.owns_lock()) return job.work(0);
+    while (workers_ < job.wanted && start_worker()) {
+    }
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      job_ = &job;
+      epoch_.fetch_add(1, std::memory_order_release);
+    }
+    wake_.notify_all();
+    job.work(0);
+    std::unique_lock<std::mutex> lock(mutex_);
+    job_ = nullptr;  // nobody joins from here on
+    done_.wait(lock, [this] { return active_ == 0; });
+  }
+
+ private:
+  bool start_worker() {
+    try {
+      std::thread([this] { serve(); }).detach();
+    } catch (const std::system_error&) {
+      return false;  // the system has no more threads: the job runs on fewer
+    }
+    ++workers_;
+    return true;
+  }
+
+  void serve() {
+    uint64_t seen = 0;
+    for (;;) {
+      spin_while(seen);
+      std::unique_lock<std::mutex> lock(mutex_);
+      wake_.wait(lock, [&] { return epoch_.load(std::memory_order_relaxed) != seen; });
+      seen = epoch_.load(std::memory_order_relaxed);
+      Job* job = job_;
+      if (!job || job->joined == job->wanted) continue;
+      const int thread = ++job->joined;
+      ++active_;
+      lock.unlock();
+      job->work(thread);
+      lock.lock();
+      if (--active_ == 0) done_.notify_one();
+    }
+  }
+
+  void spin_while(uint64_t seen) {
+    const auto limit = std::chrono::microseconds(spin_microseconds.load(std::memory_order_relaxed));
+    const auto start = std::chrono::steady_clock::now();
+    while (epoch_.load(std::memory_order_acquire) == seen) {
+      for (int i = 0; i < 32; ++i) pause_briefly();
+      if (std::chrono::steady_clock::now() - start >= limit) return;
+    }
+  }
+
+  std::mutex busy_;  // held by the caller whose job runs
+  std::mutex mutex_;
+  std::condition_variable wake_, done_;
+  std::atomic<uint64_t> epoch_{0};
+  Job* job_ = nullptr;
+  int active_ = 0, workers_ = 0;
+};
+
+Pool* pool = nullptr;
+std::once_flag pool_once;
+
+// A forked child has none of its parent's threads and may have its locks: it starts over and forgets the old pool.
+void replace_pool() { pool = new Pool; }
+
+Pool& the_pool() {
+  std::call_once(pool_once, [] {
+    replace_pool();
+    pthread_atfork(nullptr, nullptr, replace_pool);
+  });
+  return *pool;  // never destroyed: its threads may outlive static objects
+}
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// Processors granted by one cgroup directory, or a negative number where it sets no limit.
+double quota_of(const std::string& directory) {
+  std::istringstream v2(first_line(directory + "/cpu.max"));
+  double quota = -1, period = 0;
+  if (v2 >> quota >> period && quota > 0 && period > 0) return quota / period;
+  std::istringstream v1(first_line(directory + "/cpu.cfs_quota_us") + " " + first_line(directory + "/cpu.cfs_period_us"));
+  if (v1 >> quota >> period && quota > 0 && period > 0) return quota / period;
+  return -1;
+}
+
+// The tightest limit of this process's cgroup and all above it, as the mount shows them.
+double cpu_quota() {
+  double least = -1;
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    if (!controllers.empty() && ("," + controllers + ",").find(",cpu,") == std::string::npos) continue;
+    const std::string root = controllers.empty() ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu";
+    for (std::string path = line.substr(second + 1);; path.erase(path.rfind('/'))) {
+      if (path == "/") path.clear();
+      const double quota = quota_of(root + path);
+      if (quota > 0 && (least < 0 || quota < least)) least = quota;
+      if (path.rfind('/') == std::string::npos) break;
+    }
+  }
+  return least;
+}
+
+}  // namespace
+
+int available_threads() {
+  int threads = int(std::thread::hardware_concurrency());
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) threads = CPU_COUNT(&set);
+#endif
+  const double quota = cpu_quota();
+  if (quota > 0 && quota < threads) threads = int(std::ceil(quota));
+  return threads < 1 ? 1 : threads;
+}
+
+bool has_cpu_quota() { return cpu_quota() > 0; }
+
+void set_spin_microseconds(int64_t microseconds) { spin_microseconds = microseconds; }
+
+void parallel_for(int64_t items, int threads, RangeBody body, void* context) {
+  if (items <= 0) return;
+  if (threads > items) threads = int(items);
+  if (threads <= 1) return body(context, 0, items, 0);
+  // Four ranges a thread: enough to even out threads that start late, few enough to share work inside a range.
+  Job job{body, context, items, (items + 4 * threads - 1) / (4 * int64_t(threads)), threads - 1};
+  the_pool().run(job);
+}
+
+}  // namespace convkit

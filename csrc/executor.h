@@ -1,0 +1,31 @@
+// One pool of threads for the whole library.
+#pragma once
+#include <cstdint>
+
+namespace convkit {
+
+// The processors that affinity and the cgroup's quota leave to this process; at least 1.
+int available_threads();
+bool has_cpu_quota();
+
+// How long a worker looks for more work before it sleeps, in microseconds.
+void set_spin_microseconds(int64_t microseconds);
+
+typedef void (*RangeBody)(void* context, int64_t begin, int64_t end, int thread);
+
+// Calls body on ranges that together cover [0, items), on at most `threads` threads, the calling one included; `thread`
+// is below `threads` and no two ranges run with the same one at a time. Returns when all is done. A call made while
+// another one holds the pool, from a second user thread or from a body, runs on its own thread alone.
+void parallel_for(int64_t items, int threads, RangeBody body, void* context);
+
+template <class Body>
+void parallel_for(int64_t items, int threads, const Body& body) {
+  parallel_for(
+      items, threads,
+      [](void* context, int64_t begin, int64_t end, int thread) {
+        (*static_cast<const Body*>(context))(begin, end, thread);
+      },
+      const_cast<Body*>(&body));
+}
+
+}  // namespace convkit
