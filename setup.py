@@ -100,7 +100,7 @@ class Unit:
 
     @property
     def label(self) -> str:
-        return self.source.relative_to(CSRC).as_posix() + (f" [{self.isa}]" if self.isa else "")
+        return self.source.relative_to(ROOT).as_posix() + (f" [{self.isa}]" if self.isa else "")
 
 
 # ---- what is built -------------------------------------------------------------------------------
