@@ -108,7 +108,7 @@ class Case:
         return _arrays(self, dtype)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _arrays(case: Case, dtype: str) -> Arrays:
     rng = np.random.default_rng(zlib.crc32(f"{case.name} {dtype}".encode()))
     problem = case.problem
