@@ -170,17 +170,43 @@ _PADDINGS = [
     _case("padding_over_filter", (1, 2, 5, 6), (3, 2, 2, 2), padding=((4, 0), (0, 5))),
     _case("reflect", (1, 2, 7, 9), (3, 2, 3, 3), padding=((1, 2), (2, 0)), padding_mode="reflect"),
     _case("reflect_most", (1, 2, 5, 4), (3, 2, 3, 3), padding=(4, 3), padding_mode="reflect"),
-    _case("symmetric", (1, 2, 7, 9), (3, 2, 3, 5), padding=((1, 3), (2, 0)), padding_mode="symmetric"),
+    _case(
+        "symmetric", (1, 2, 7, 9), (3, 2, 3, 5), padding=((1, 3), (2, 0)), padding_mode="symmetric"
+    ),
     _case("symmetric_most", (1, 2, 4, 5), (3, 2, 3, 3), padding=(4, 5), padding_mode="symmetric"),
-    _case("replicate", (2, 2, 7, 9), (3, 2, 3, 3), padding=((1, 2), (0, 3)), padding_mode="replicate"),
+    _case(
+        "replicate", (2, 2, 7, 9), (3, 2, 3, 3), padding=((1, 2), (0, 3)), padding_mode="replicate"
+    ),
     _case("replicate_far", (1, 2, 3, 4), (3, 2, 3, 3), padding=(11, 9), padding_mode="replicate"),
-    _case("circular", (1, 2, 7, 9), (3, 2, 3, 3), padding=((1, 2), (0, 3)), padding_mode="circular"),
+    _case(
+        "circular", (1, 2, 7, 9), (3, 2, 3, 3), padding=((1, 2), (0, 3)), padding_mode="circular"
+    ),
     _case("circular_most", (1, 2, 4, 5), (3, 2, 3, 3), padding=(4, 5), padding_mode="circular"),
-    _case("reflect_stride_2", (1, 3, 11, 12), (4, 3, 5, 5), stride=2, padding=2, padding_mode="reflect"),
-    _case("circular_dilated", (1, 3, 11, 12), (4, 3, 3, 3), dilation=2, padding=(3, 2), padding_mode="circular"),
+    _case(
+        "reflect_stride_2",
+        (1, 3, 11, 12),
+        (4, 3, 5, 5),
+        stride=2,
+        padding=2,
+        padding_mode="reflect",
+    ),
+    _case(
+        "circular_dilated",
+        (1, 3, 11, 12),
+        (4, 3, 3, 3),
+        dilation=2,
+        padding=(3, 2),
+        padding_mode="circular",
+    ),
     _case("padded_1x1", (1, 5, 6, 7), (4, 5, 1, 1), padding=((1, 2), (0, 3))),
-    _case("padded_1x1_replicate", (1, 5, 6, 7), (4, 5, 1, 1), padding=((1, 2), (0, 3)), padding_mode="replicate"),
-]  # fmt: skip
+    _case(
+        "padded_1x1_replicate",
+        (1, 5, 6, 7),
+        (4, 5, 1, 1),
+        padding=((1, 2), (0, 3)),
+        padding_mode="replicate",
+    ),
+]
 _DILATIONS = [
     _case("dilation_2", (1, 3, 12, 14), (4, 3, 3, 3), dilation=2),
     _case("dilation_3_same", (1, 3, 12, 14), (4, 3, 3, 3), dilation=3, padding="same"),
@@ -201,21 +227,37 @@ _GROUPS = [
 _DEPTHWISE = [
     _case("depthwise_3x3", (1, 7, 16, 17), (7, 1, 3, 3), groups=7, padding=1),
     _case("depthwise_stride_2", (2, 5, 17, 18), (5, 1, 3, 3), groups=5, padding=1, stride=2),
-    _case("depthwise_stride_2_same", (1, 4, 15, 34), (4, 1, 3, 3), groups=4, padding="same", stride=2),
+    _case(
+        "depthwise_stride_2_same", (1, 4, 15, 34), (4, 1, 3, 3), groups=4, padding="same", stride=2
+    ),
     _case("depthwise_stride_1x2", (1, 4, 15, 34), (4, 1, 3, 3), groups=4, padding=1, stride=(1, 2)),
     _case("depthwise_stride_3", (1, 4, 15, 34), (4, 1, 3, 3), groups=4, padding=1, stride=3),
     _case("depthwise_twice", (1, 5, 9, 21), (10, 1, 3, 3), groups=5, padding=1),
     _case("depthwise_thrice_stride_2", (1, 3, 11, 33), (9, 1, 5, 5), groups=3, padding=2, stride=2),
     _case("depthwise_5x5", (1, 3, 33, 47), (3, 1, 5, 5), groups=3, padding=2),
-    _case("depthwise_7x7_reflect", (1, 3, 14, 31), (3, 1, 7, 7), groups=3, padding=3, padding_mode="reflect"),
+    _case(
+        "depthwise_7x7_reflect",
+        (1, 3, 14, 31),
+        (3, 1, 7, 7),
+        groups=3,
+        padding=3,
+        padding_mode="reflect",
+    ),
     _case("depthwise_2x4", (1, 3, 9, 65), (3, 1, 2, 4), groups=3, padding=((1, 0), (0, 3))),
     _case("depthwise_1x1", (1, 6, 5, 7), (6, 1, 1, 1), groups=6),
     _case("depthwise_1x1_stride_2", (1, 6, 5, 7), (12, 1, 1, 1), groups=6, stride=2),
     _case("depthwise_13x1", (1, 2, 20, 16), (2, 1, 13, 1), groups=2, padding=(6, 0)),
     _case("depthwise_31x31", (1, 2, 20, 22), (2, 1, 31, 31), groups=2, padding=15),
     _case("depthwise_wide", (1, 2, 4, 129), (2, 1, 3, 3), groups=2, padding=1),
-    _case("depthwise_circular", (2, 4, 6, 9), (4, 1, 3, 3), groups=4, padding=((2, 1), (3, 0)), padding_mode="circular"),
-]  # fmt: skip
+    _case(
+        "depthwise_circular",
+        (2, 4, 6, 9),
+        (4, 1, 3, 3),
+        groups=4,
+        padding=((2, 1), (3, 0)),
+        padding_mode="circular",
+    ),
+]
 _POINTWISE = [
     _case("pointwise", (1, 16, 7, 9), (24, 16, 1, 1)),
     _case("pointwise_batch", (3, 10, 5, 7), (13, 10, 1, 1)),
@@ -229,15 +271,24 @@ _POINTWISE = [
     _case("pointwise_dilated", (1, 12, 6, 7), (10, 12, 1, 1), dilation=3),
 ]
 _LANES = [
-    *(_case(f"filters_{k}", (1, 5, 6, 7), (k, 5, 3, 3), padding=1) for k in (7, 8, 9, 15, 16, 17, 31, 33, 47, 49)),
-    *(_case(f"channels_{c}", (1, c, 6, 7), (6, c, 3, 3), padding=1) for c in (8, 15, 16, 17, 32, 33)),
-    *(_case(f"columns_{q}", (1, 3, 3, q), (9, 3, 3, 3), padding=1) for q in (4, 5, 15, 16, 17, 31, 33, 47, 48, 49, 50, 65)),
+    *(
+        _case(f"filters_{k}", (1, 5, 6, 7), (k, 5, 3, 3), padding=1)
+        for k in (7, 8, 9, 15, 16, 17, 31, 33, 47, 49)
+    ),
+    *(
+        _case(f"channels_{c}", (1, c, 6, 7), (6, c, 3, 3), padding=1)
+        for c in (8, 15, 16, 17, 32, 33)
+    ),
+    *(
+        _case(f"columns_{q}", (1, 3, 3, q), (9, 3, 3, 3), padding=1)
+        for q in (4, 5, 15, 16, 17, 31, 33, 47, 48, 49, 50, 65)
+    ),
     *(_case(f"rows_{p}", (1, 3, p, 5), (9, 3, 3, 3), padding=1) for p in (2, 3, 4, 5, 7, 9)),
     _case("deep_360", (1, 40, 6, 7), (10, 40, 3, 3), padding=1),
     _case("deep_257_groups", (1, 516, 3, 3), (4, 258, 1, 1), groups=2),
     _case("deep_5400", (1, 600, 4, 5), (7, 600, 3, 3), padding=1),
     _case("deep_15000", (1, 600, 5, 6), (3, 600, 5, 5)),
-]  # fmt: skip
+]
 _LARGE_FILTERS = [
     _case("filter_5x7", (1, 2, 21, 30), (3, 2, 5, 7), padding=(2, 3)),
     _case("filter_11x11", (1, 3, 24, 27), (4, 3, 11, 11), padding=5),
@@ -245,7 +296,9 @@ _LARGE_FILTERS = [
     _case("filter_31x31", (1, 1, 45, 50), (2, 1, 31, 31)),
     _case("filter_41x3", (1, 1, 60, 40), (1, 1, 41, 3), padding=(20, 1)),
     _case("filter_3x41", (1, 1, 40, 60), (1, 1, 3, 41), padding=(1, 20)),
-    _case("filter_64_reflect", (1, 1, 70, 66), (1, 1, 16, 64), padding=(8, 20), padding_mode="reflect"),
+    _case(
+        "filter_64_reflect", (1, 1, 70, 66), (1, 1, 16, 64), padding=(8, 20), padding_mode="reflect"
+    ),
     _case("filter_9x9_full", (1, 2, 20, 25), (3, 2, 9, 9), padding="full"),
     _case("filter_5x5_wide", (1, 1, 9, 200), (2, 1, 5, 5), padding=2),
     _case("filter_5x5_tall", (1, 1, 200, 9), (2, 1, 5, 5), padding=2, padding_mode="symmetric"),
@@ -254,8 +307,8 @@ _LARGE_FILTERS = [
     _case("tile_32_same", (1, 1, 32, 32), (2, 1, 5, 5), padding=2),
     _case("tile_57", (1, 1, 57, 33), (1, 1, 7, 7), padding=3, padding_mode="circular"),
     _case("tile_64_same", (1, 1, 64, 65), (1, 1, 9, 9), padding=4),
-]  # fmt: skip
-# Layers of real networks; the larger ones with fewer pixels or filters, so that the oracle stays quick.
+]
+# Layers of real networks; the larger ones with fewer pixels or filters: the oracle stays quick.
 _LAYERS = [
     _case("lenet_c1", (1, 1, 32, 32), (6, 1, 5, 5)),
     _case("lenet_c3", (1, 6, 14, 14), (16, 6, 5, 5)),

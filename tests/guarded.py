@@ -1,4 +1,4 @@
-"""Arrays inside guarded memory, in any layout: what stands around them is known bits, so that a stray write shows."""
+"""Arrays inside guarded memory, in any layout: around them are known bits, a stray write shows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 MARGIN = 80  # elements before and after, more than the widest vector
-# Quiet NaNs with a pattern no arithmetic makes: read by mistake they poison a sum, overwritten they are missed.
+# NaNs of a pattern no arithmetic makes: read by mistake they poison a sum, overwritten they are
+# missed.
 GUARD = {
     np.dtype("float32"): np.uint32(0x7FC5A5A5),
     np.dtype("float64"): np.uint64(0x7FF8A5A5A5A5A5A5),
@@ -77,15 +78,16 @@ class Guarded:
         guard = GUARD[self.pool.dtype]
         touched = np.flatnonzero((self.pool.view(guard.dtype) != guard) & self.outside)
         assert touched.size == 0, (
-            f"{touched.size} elements outside {what} were written, first {touched[0]} of {self.pool.size}"
+            f"{touched.size} elements outside {what} were written, the first at {touched[0]}"
         )
 
 
 def guarded(
     shape: tuple[int, ...], dtype: str, layout: str = "contiguous", values: np.ndarray | None = None
 ) -> Guarded:
-    """An array of this shape and layout, NaN or values; its first element stands at a multiple of 64 bytes
-    where the layout is contiguous and one element after it where it is misaligned.
+    """An array of this shape and layout, full of NaN or of the values.
+
+    It begins at a multiple of 64 bytes where it is contiguous, one element later where misaligned.
     """
     view = LAYOUTS[layout]
     spare = 64

@@ -1,7 +1,7 @@
 """The oracle: convolutions by SciPy in float64, and the error that an answer may have against it.
 
-Always `method="direct"`: "auto" may pick an FFT and share our mistakes. `test_oracle.py` holds this file to six plain
-loops.
+Always `method="direct"`: "auto" may pick an FFT and share our mistakes. `test_oracle.py` holds this
+file to six plain loops.
 """
 
 from __future__ import annotations
@@ -141,6 +141,6 @@ def assert_within(got: np.ndarray, expected: np.ndarray, bound: np.ndarray | flo
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.nanmax(np.where(good, 0, error / allowed), initial=0)
     raise AssertionError(
-        f"{int((~good).sum())} of {good.size} wrong, up to {ratio:.3g} times the bound; first at {at}: "
-        f"got {got[at]!r}, expected {expected[at]!r} within {allowed[at]:.3g}"
+        f"{int((~good).sum())} of {good.size} wrong, up to {ratio:.3g} times the bound; first at "
+        f"{at}: got {got[at]!r}, expected {expected[at]!r} within {allowed[at]:.3g}"
     )

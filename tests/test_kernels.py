@@ -1,100 +1,24 @@
-"""Every algorithm x variant x instruction set x case, through the native plan: right, and only what it may touch touched.
+"""Every algorithm x variant x instruction set x case, run natively: right, nothing else touched.
 
-Scratch and packed weights are filled with NaN and fenced (`set_checking`), outputs lie in guarded memory full of NaN.
+Scratch and packed weights are filled with NaN and fenced (`set_checking`), outputs lie in guarded
+memory full of NaN.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import os
-from typing import NamedTuple
 
 import numpy as np
 import pytest
-from cases import BY_NAME, CASES, PROMISES, Case
+from cases import CASES, PROMISES
 from guarded import LAYOUTS, guarded
+from native import ISAS, WAYS, native_plan, pairs, run, some
 from oracle import assert_within
 
 from convkit import _convkit
 from convkit.algorithms import ALGORITHMS
-from convkit.epilogue import activation as parse_activation
-from convkit.problem import DTYPES, ConvProblem
 
-pytestmark = pytest.mark.kernels
-
-FORCED = os.environ.get("CONVKIT_FORCE_ISA")
-ISAS = [FORCED] if FORCED else _convkit.available_isas()
-
-
-class Variant(NamedTuple):
-    """One kernel: an algorithm's variant on one instruction set."""
-
-    isa: str
-    algorithm: str
-    index: int
-    name: str
-    dtype: str
-
-    def __str__(self) -> str:
-        return f"{self.isa}-{self.algorithm}-{self.name}".replace(" ", "_")
-
-
-def every_variant() -> list[Variant]:
-    chosen, found = _convkit.current_isa(), []
-    for isa in ISAS:
-        _convkit.select_isa(isa)
-        for row in ALGORITHMS:
-            for index, (name, dtype, *layouts) in enumerate(_convkit.variants(row.name)):
-                if layouts == [0, 0]:
-                    found.append(Variant(isa, row.name, index, name, DTYPES[dtype]))
-    _convkit.select_isa(chosen)
-    return found
-
-
-VARIANTS = every_variant()
-SUPPORTS = {row.name: row.supports for row in ALGORITHMS}
-
-
-def pairs(cases: list[Case]) -> list[object]:
-    return [
-        pytest.param(variant, case, id=f"{variant}-{case.name}")
-        for variant in VARIANTS
-        for case in cases
-        if SUPPORTS[variant.algorithm](case.of(variant.dtype))
-    ]
-
-
-def some(names: str) -> list[object]:
-    return pairs([BY_NAME[name] for name in names.split()])
-
-
-@pytest.fixture(autouse=True)
-def checking():
-    chosen = _convkit.current_isa()
-    _convkit.set_checking(True)
-    yield
-    _convkit.set_checking(False)
-    _convkit.select_isa(chosen)
-
-
-def native_plan(variant: Variant, problem: ConvProblem, w, bias=None, activation=None):
-    _convkit.select_isa(variant.isa)
-    kind, a, b = parse_activation(activation)
-    return _convkit.Plan(
-        variant.algorithm, tuple(problem.kernel_problem()), w, bias, kind, a, b, variant.index,
-        _convkit.NO_LIMIT,
-    )  # fmt: skip
-
-
-def run(
-    plan, problem: ConvProblem, x, residual=None, *, threads=1, layout="contiguous", in_place=False
-):
-    """The plan's answer, written into guarded memory; in_place: over the residual."""
-    shape = (x.shape[0], *problem.y_shape[1:])
-    y = guarded(shape, problem.dtype, layout, residual if in_place else None)
-    plan.run(x, y.array if in_place else residual, y.array, threads)
-    y.check("y")
-    return np.array(y.array)
+pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("checked_kernels")]
 
 
 @pytest.mark.parametrize(("variant", "case"), pairs(CASES))
@@ -105,15 +29,6 @@ def test_matches_oracle(variant, case):
     assert_within(y, *arrays.expected(PROMISES[variant.algorithm], problem))
     shared_out = run(plan, problem, arrays.x, threads=3)
     np.testing.assert_array_equal(shared_out, y, "3 threads do not give the bits of one")
-
-
-# One case for each way through a kernel: main tiles and their tails, padding, strides, groups.
-WAYS = """
-    odd_sizes one_row_3x3 stride_2 stride_1x3 uneven_padding reflect circular dilation_2 groups_2 batch_2
-    depthwise_3x3 depthwise_stride_2 depthwise_thrice_stride_2 depthwise_2x4 depthwise_circular
-    pointwise_batch pointwise_stride_2 pointwise_many_pixels padded_1x1 columns_33 filters_17 filter_11x11_batch
-    one_channel filter_5x5_wide
-"""
 
 
 @pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "contiguous"])
@@ -137,7 +52,7 @@ def test_layouts_give_the_same_bits(variant, case, layout):
 
 @pytest.mark.parametrize(("variant", "case"), some("odd_sizes depthwise_3x3 pointwise one_channel"))
 def test_zero_strides(variant, case):
-    """One image, channel, row or column that stands for all of them, as np.broadcast_to makes it."""
+    """One image, channel, row or column that stands for all of them (np.broadcast_to)."""
     problem = case.of(variant.dtype)
     arrays = case.arrays(variant.dtype)
     plan = native_plan(variant, problem, arrays.w, arrays.bias)
@@ -149,8 +64,8 @@ def test_zero_strides(variant, case):
 
 
 ACTIVATIONS = [
-    None, "relu", "relu6", ("clip", -0.75, 1.5), "leaky_relu", ("leaky_relu", -1.5), ("elu", 0.7), "hardsigmoid",
-    ("hardsigmoid", -0.3, 0.25), "sigmoid", "tanh", "hardswish", "silu", "gelu",
+    None, "relu", "relu6", ("clip", -0.75, 1.5), "leaky_relu", ("leaky_relu", -1.5), ("elu", 0.7),
+    "hardsigmoid", ("hardsigmoid", -0.3, 0.25), "sigmoid", "tanh", "hardswish", "silu", "gelu",
 ]  # fmt: skip
 
 
@@ -202,7 +117,7 @@ def test_empty_batch(variant, case):
 
 @pytest.mark.parametrize(("variant", "case"), some(WAYS))
 def test_sizes_and_items_follow_from_one_image(variant, case):
-    """Not from the batch: what a plan reserves and how it splits its work is the same for every call."""
+    """What a plan reserves and how it splits its work is the same for every batch."""
     _convkit.select_isa(variant.isa)
     problem = case.of(variant.dtype)
     one, many = (tuple(problem.with_batch(n).kernel_problem()) for n in (1, 7))

@@ -28,7 +28,7 @@ def source(i, size, mode):
 
 
 def six_loops(x, w, problem):
-    """y[n][k][p][q] = sum over c, r, s of w[k][c][r][s] x[n][group of k, c][p u + r d][q u + s d]."""
+    """y[n,k,p,q] = sum over c, r, s of w[k,c,r,s] x[n,c of k's group, p u + r d, q u + s d]."""
     channels, filters = problem.c // problem.groups, problem.k // problem.groups
     top, _, left, _ = problem.padding
     mode = problem.padding_mode
