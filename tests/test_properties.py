@@ -99,7 +99,7 @@ def test_what_must_apply_does(problem):
 @thorough
 @given(problems(), seeds)
 def test_linearity(problem, seed):
-    """conv(a x1 + b x2) = a conv(x1) + b conv(x2), within what rounding allows each of the three."""
+    """conv(a x1 + b x2) = a conv(x1) + b conv(x2), within what rounding allows all three."""
     x1, w, *_ = draw_arrays(problem, seed)
     x2 = draw_arrays(problem, seed + 1)[0]
     options, eps = keywords(problem), float(np.finfo(problem.dtype).eps)
