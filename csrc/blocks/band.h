@@ -32,9 +32,9 @@ CK_INLINE int64_t gcd(int64_t a, int64_t b) {
   }
   return a;
 }
-CK_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-CK_INLINE int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
-CK_INLINE int64_t greater(int64_t a, int64_t b) { return a > b ? a : b; }
+CK_INLINE constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+CK_INLINE constexpr int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
+CK_INLINE constexpr int64_t greater(int64_t a, int64_t b) { return a > b ? a : b; }
 
 // For blocks of at most rows x columns, split evenly.
 CK_INLINE Band band_of(const Problem& problem, int64_t rows, int64_t columns) {
@@ -53,7 +53,7 @@ CK_INLINE Band band_of(const Problem& problem, int64_t rows, int64_t columns) {
   band.per_tap = problem.s * band.columns <= problem.stride_w * (band.columns + reach);
   band.runs = band.per_tap ? problem.s : problem.stride_w;
   band.run = band.columns + (band.per_tap ? 0 : reach);
-  band.pitch = band.runs * band.run;
+  band.pitch = (band.runs * band.run + 15) / 16 * 16;
   band.channel = ((band.rows - 1) * band.row_step + problem.r) * band.pitch;
   return band;
 }
@@ -89,30 +89,17 @@ CK_INLINE BandBlock band_block(const Problem& problem, const Band& band, int64_t
   return block;
 }
 
-// to[i] = x[channel][row][begin + i step] for i < count, padding included; from_row is a row of the image.
+// to[i] = from[i step] for i < count.
 template <class T>
-CK_INLINE void read_columns(const Problem& problem, const T* from_row, int64_t begin, int64_t step, int64_t count, T* to) {
-  const int64_t w = problem.w, distance = problem.x.w;
-  const int64_t inside = begin >= 0 ? 0 : lesser(ceil_div(-begin, step), count);
-  const int64_t outside = begin >= w ? inside : greater(inside, lesser(ceil_div(w - begin, step), count));
-  for (int64_t i = 0; i < inside; ++i) {
-    const int64_t column = source_column(problem, begin + i * step);
-    to[i] = column < 0 ? T(0) : from_row[column * distance];
-  }
-  const T* from = from_row + begin * distance;
-  if (distance == 1 && step == 1) {
-    int64_t i = inside;
-    for (; i + kLanes<T> <= outside; i += kLanes<T>) store(to + i, load(from + i));
-    if (i < outside) store_first(to + i, outside - i, load_first(from + i, outside - i));
-  } else if (distance == 1 && step == 2) {
-    for (int64_t i = inside; i < outside; ++i) to[i] = from[i * 2];  // a constant: the compiler shuffles
+CK_INLINE void copy_columns(const T* from, int64_t step, int64_t count, T* to) {
+  if (step == 1) {
+    int64_t i = 0;
+    for (; i + kLanes<T> <= count; i += kLanes<T>) store(to + i, load(from + i));
+    if (i < count) store_first(to + i, count - i, load_first(from + i, count - i));
+  } else if (step == 2) {
+    for (int64_t i = 0; i < count; ++i) to[i] = from[i * 2];  // a constant: the compiler shuffles
   } else {
-    const int64_t jump = step * distance;
-    for (int64_t i = inside; i < outside; ++i) to[i] = from[i * jump];
-  }
-  for (int64_t i = outside; i < count; ++i) {
-    const int64_t column = source_column(problem, begin + i * step);
-    to[i] = column < 0 ? T(0) : from_row[column * distance];
+    for (int64_t i = 0; i < count; ++i) to[i] = from[i * step];
   }
 }
 
@@ -120,15 +107,29 @@ CK_INLINE void read_columns(const Problem& problem, const T* from_row, int64_t b
 template <class T>
 CK_NOINLINE void fill_band(const Problem& problem, const Band& band, const BandBlock& block, const T* x, int64_t channel,
                            T* to) {
+  const int64_t w = problem.w, step = problem.stride_w;
   const int64_t count = band.per_tap ? block.columns : block.columns + band.run - band.columns;
-  const int64_t first = block.first_column * problem.stride_w - problem.pad_left;
-  const int64_t run_step = band.per_tap ? problem.dilation_w : 1;
-  for (int64_t row = block.begin; row < block.end; ++row) {
-    const int64_t source = source_row(problem, band_source_row(problem, band, block, row));
-    T* line = to + row * band.pitch;
-    for (int64_t i = 0; i < band.runs; ++i)
-      read_columns(problem, x + channel * problem.x.c + source * problem.x.h, first + i * run_step, problem.stride_w, count,
-                   line + i * band.run);
+  const bool zeros = problem.padding_mode == kZeros;
+  for (int64_t run = 0; run < band.runs; ++run, to += band.run) {
+    const int64_t begin =
+        block.first_column * step - problem.pad_left + run * (band.per_tap ? problem.dilation_w : 1);
+    // Columns inside .. outside come from the image, the others from its padding.
+    const int64_t inside = begin >= 0 ? 0 : lesser(ceil_div(-begin, step), count);
+    const int64_t outside = begin >= w ? inside : greater(inside, lesser(ceil_div(w - begin, step), count));
+    for (int64_t row = block.begin; row < block.end; ++row) {
+      const int64_t source = source_row(problem, band_source_row(problem, band, block, row));
+      const T* from = x + channel * problem.x.c + source * problem.x.h;
+      T* line = to + row * band.pitch;
+      const auto pad = [&](int64_t i, int64_t end) {
+        for (; i < end; ++i) {
+          const int64_t column = zeros ? -1 : source_column(problem, begin + i * step);
+          line[i] = column < 0 ? T(0) : from[column * problem.x.w];
+        }
+      };
+      pad(0, inside);
+      copy_columns(from + (begin + inside * step) * problem.x.w, step * problem.x.w, outside - inside, line + inside);
+      pad(outside, count);
+    }
   }
 }
 

@@ -328,11 +328,18 @@ Blocks pixel_blocks_of(const Problem& problem) {
   return blocks_of<T>(problem, kFewFilters, greater(8, ceil_div(problem.r, 4) * 4), kTileRowsOut, 1024,
                       kPixelVecs * kLanes<T>);
 }
+// A band row meets output rows from .. to of a tile, each with the filter row r = band row - t row_step.
+struct Meeting {
+  int64_t x;     // of the band row, from the tile's first one
+  int64_t w;     // of filter row r for t = 0; before the filter's first one if only later output rows are met
+  int64_t rows;  // from * kTileRowsOut + to
+};
 template <class T>
 struct PixelScratch {
   T* band;
   T* sums;          // [filter][row][line]
   int64_t* column;  // of every tap in a band row
+  Meeting* meetings;
   int64_t line;
   int64_t bytes;
 };
@@ -345,6 +352,7 @@ PixelScratch<T> pixel_scratch(const Problem& problem, const Blocks& blocks, void
   scratch.band = take<T>(from, blocks.band_channels * blocks.band.channel + kLanes<T>);
   scratch.sums = take<T>(from, lesser(kFewFilters, blocks.filters) * blocks.band.rows * scratch.line);
   scratch.column = take<int64_t>(from, problem.s);
+  scratch.meetings = take<Meeting>(from, (kTileRowsOut - 1) * blocks.band.row_step + problem.r);
   scratch.bytes = from.used;
   return scratch;
 }
@@ -362,22 +370,42 @@ void pixel_prepare(const Problem& problem, const void* w, void* packed) {
   __builtin_memcpy(packed, w, size_t(pixel_sizes<T>(problem).packed));
 }
 
+// Writes the meetings of one part's filter rows r0 .. r1 in order; returns how many.
+int64_t list_meetings(const Problem& problem, const Band& band, const BandBlock& block, int64_t row, int64_t rows, int64_t r0,
+                      int64_t r1, Meeting* to) {
+  const int64_t first = row * band.row_step, step = band.row_step;
+  int64_t count = 0, from = 0, last = -1, from_next = r1, last_next = r0;
+  for (int64_t i = r0; i < (rows - 1) * step + r1; ++i) {
+    if (i == last_next) {
+      last += last < rows - 1;
+      last_next += step;
+    }
+    if (i == from_next) {
+      ++from;
+      from_next += step;
+    }
+    if (from > last || first + i < block.begin || first + i >= block.end) continue;
+    to[count++] = {i * band.pitch, i * problem.s, from * kTileRowsOut + last};
+  }
+  return count;
+}
+
 // What one part of the sum needs, for one tile.
 template <class T>
 struct PixelTile {
   const T* x;             // band, at the part's first channel and the tile's first row and column
-  int64_t channel, pitch;
+  int64_t channel;
+  const T* w;             // weights of one filter at the part's first channel and filter column
+  int64_t w_channel, w_step;
+  int64_t channels;
   const int64_t* column;  // of the part's filter columns
-  const T* w;             // weights of one filter at the part's first channel, (r, s) = (0, first of the part)
-  int64_t channels, r0, r1, s;
-  int64_t filter_rows, filter_columns;
-  int64_t row_step;
-  int64_t begin, end;     // band rows, from the tile's first, that hold data
+  int64_t columns;
+  const Meeting* meetings;
+  int64_t count;
   T* sums;
   int64_t line;
 };
 
-// One band row: into output rows kFrom .. kTo of the tile, which it meets with filter row r = row - t row_step.
 template <class T, int kFrom, int kTo, int kRows, int kVecs>
 CK_INLINE void add_band_row(Vec<T> (&sum)[kRows][kVecs], const T* x, const int64_t* column, const T* w, int64_t w_step,
                             int64_t count) {
@@ -395,32 +423,23 @@ CK_INLINE void add_band_row(Vec<T> (&sum)[kRows][kVecs], const T* x, const int64
     }
   }
 }
-template <class T, int kRows, int kVecs>
-CK_NOINLINE void add_pixels(const PixelTile<T>& tile) {
+template <class T, int kRows, int kVecs, int kColumns>
+CK_INLINE void add_pixels(const PixelTile<T>& tile) {
   Vec<T> sum[kRows][kVecs];
   CK_UNROLL(8)
   for (int t = 0; t < kRows; ++t)
     CK_UNROLL(8)
     for (int v = 0; v < kVecs; ++v) sum[t][v] = Vec<T>{};
-  const int64_t w_step = tile.row_step * tile.filter_columns;
-  const int64_t stop = (kRows - 1) * tile.row_step + tile.r1;
-  for (int64_t c = 0; c < tile.channels; ++c) {
-    int64_t from = 0, to = -1, from_next = tile.r1, to_next = tile.r0;
-    for (int64_t row = tile.r0; row < stop; ++row) {
-      if (row == to_next) {
-        to += to < kRows - 1;
-        to_next += tile.row_step;
-      }
-      if (row == from_next) {
-        ++from;
-        from_next += tile.row_step;
-      }
-      if (row < tile.begin || row >= tile.end) continue;
-      const T* x = tile.x + c * tile.channel + row * tile.pitch;
-      const T* w = tile.w + (c * tile.filter_rows + row) * tile.filter_columns;
-      switch (from * 4 + to) {
-#define CK_ROWS(kFrom, kTo) \
-  case kFrom * 4 + kTo: add_band_row<T, kFrom, kTo>(sum, x, tile.column, w, w_step, tile.s); break
+  const int64_t *column = tile.column, w_step = tile.w_step;
+  const int64_t columns = kColumns ? kColumns : tile.columns;
+  const T *x = tile.x, *w = tile.w;
+  for (int64_t c = 0; c < tile.channels; ++c, x += tile.channel, w += tile.w_channel)
+    for (const Meeting *each = tile.meetings, *end = each + tile.count; each < end; ++each) {
+      switch (each->rows) {
+#define CK_ROWS(kFrom, kTo)                                                                        \
+  case kFrom * kTileRowsOut + kTo:                                                                 \
+    add_band_row<T, kFrom, kTo>(sum, x + each->x, column, w + each->w, w_step, columns); \
+    break
         CK_ROWS(0, 0);
         CK_ROWS(0, 1);
         CK_ROWS(0, 2);
@@ -432,25 +451,25 @@ CK_NOINLINE void add_pixels(const PixelTile<T>& tile) {
         CK_ROWS(2, 3);
         CK_ROWS(3, 3);
 #undef CK_ROWS
-        default: break;  // a part of less filter rows than the step leaves band rows out
       }
     }
-  }
+  T* sums = tile.sums;
   CK_UNROLL(8)
-  for (int t = 0; t < kRows; ++t)
+  for (int t = 0; t < kRows; ++t, sums += tile.line)
     CK_UNROLL(8)
-    for (int v = 0; v < kVecs; ++v) {
-      T* to = tile.sums + t * tile.line + v * kLanes<T>;
-      store(to, load(to) + sum[t][v]);
-    }
+    for (int v = 0; v < kVecs; ++v) store(sums + v * kLanes<T>, load(sums + v * kLanes<T>) + sum[t][v]);
+}
+template <class T, int kRows, int kVecs>
+CK_NOINLINE void add_pixels(const PixelTile<T>& tile) {
+  tile.columns == 3 ? add_pixels<T, kRows, kVecs, 3>(tile) : add_pixels<T, kRows, kVecs, 0>(tile);
 }
 template <class T, int kRows>
 void add_pixels_for(int64_t vecs, const PixelTile<T>& tile) {
   switch (vecs) {
     case 1: return add_pixels<T, kRows, 1>(tile);
     case 2: return add_pixels<T, kRows, 2>(tile);
-    case 3: return add_pixels<T, kRows, 3>(tile);
-    default: return add_pixels<T, kRows, 4>(tile);
+    case 3: return add_pixels<T, kRows, lesser(3, kPixelVecs)>(tile);
+    default: return add_pixels<T, kRows, kPixelVecs>(tile);
   }
 }
 template <class T>
@@ -469,6 +488,7 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end, cons
   const PixelScratch<T> scratch = pixel_scratch<T>(problem, blocks, operands.scratch);
   const Band& band = blocks.band;
   const Part& part = blocks.part;
+  const int64_t taps = problem.r * problem.s;
   for (int64_t s = 0; s < problem.s; ++s) scratch.column[s] = tap_column(problem, band, s);
   int64_t filled = -1;
   for (int64_t index = begin; index < end; ++index) {
@@ -487,21 +507,29 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end, cons
       }
       for (int64_t r0 = 0; r0 < problem.r; r0 += part.r)
         for (int64_t s0 = 0; s0 < problem.s; s0 += part.s)
-          for (int64_t filter = 0; filter < filters; ++filter)
-            for (int64_t i = 0; i < block.rows; i += kTileRowsOut) {
-              const int64_t first_row = i * band.row_step;
-              const T* w = static_cast<const T*>(operands.packed) +
-                           ((first + filter) * blocks.channels + c0) * problem.r * problem.s + s0;
-              PixelTile<T> tile{nullptr, band.channel, band.pitch, scratch.column + s0, w, channels, r0,
-                                lesser(r0 + part.r, problem.r), lesser(part.s, problem.s - s0), problem.r, problem.s,
-                                band.row_step, block.begin - first_row, block.end - first_row, nullptr, scratch.line};
+          for (int64_t i = 0; i < block.rows; i += kTileRowsOut) {
+            const int64_t rows = lesser(kTileRowsOut, block.rows - i), r1 = lesser(r0 + part.r, problem.r);
+            PixelTile<T> tile{nullptr,
+                              band.channel,
+                              static_cast<const T*>(operands.packed) + (first * blocks.channels + c0) * taps + s0,
+                              taps,
+                              band.row_step * problem.s,
+                              channels,
+                              scratch.column + s0,
+                              lesser(part.s, problem.s - s0),
+                              scratch.meetings,
+                              list_meetings(problem, band, block, i, rows, r0, r1, scratch.meetings),
+                              nullptr,
+                              scratch.line};
+            const T* x = scratch.band + c0 % blocks.band_channels * band.channel + i * band.row_step * band.pitch;
+            for (int64_t filter = 0; filter < filters; ++filter, tile.w += blocks.channels * taps)
               for (int64_t j = 0; j < tiles; ++j) {
-                const int64_t vec = vecs * j / tiles, column = vec * kLanes<T>;
-                tile.x = scratch.band + c0 % blocks.band_channels * band.channel + first_row * band.pitch + column;
-                tile.sums = scratch.sums + (filter * block.rows + i) * scratch.line + column;
-                add_pixels_for(lesser(kTileRowsOut, block.rows - i), vecs * (j + 1) / tiles - vec, tile);
+                const int64_t vec = vecs * j / tiles;
+                tile.x = x + vec * kLanes<T>;
+                tile.sums = scratch.sums + (filter * block.rows + i) * scratch.line + vec * kLanes<T>;
+                add_pixels_for(rows, vecs * (j + 1) / tiles - vec, tile);
               }
-            }
+          }
     }
     for (int64_t filter = 0; filter < filters; ++filter)
       for (int64_t i = 0; i < block.rows; ++i)
