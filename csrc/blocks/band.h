@@ -5,6 +5,8 @@
 // of a class are a multiple of d apart, so that it is a convolution without dilation and with stride u / gcd(u, d).
 // Columns: one run per phase of the stride or, where that is less (stride over filter, wide dilation), one run per tap.
 #pragma once
+#include <utility>
+
 #include "problem.h"
 #include "window.h"
 
@@ -53,7 +55,7 @@ CK_INLINE Band band_of(const Problem& problem, int64_t rows, int64_t columns) {
   band.per_tap = problem.s * band.columns <= problem.stride_w * (band.columns + reach);
   band.runs = band.per_tap ? problem.s : problem.stride_w;
   band.run = band.columns + (band.per_tap ? 0 : reach);
-  band.pitch = (band.runs * band.run + 15) / 16 * 16;
+  band.pitch = band.runs * band.run;
   band.channel = ((band.rows - 1) * band.row_step + problem.r) * band.pitch;
   return band;
 }
@@ -89,15 +91,28 @@ CK_INLINE BandBlock band_block(const Problem& problem, const Band& band, int64_t
   return block;
 }
 
-// to[i] = from[i step] for i < count.
+template <class T, int... kLane>
+CK_INLINE Vec<T> even_lanes(Vec<T> a, Vec<T> b, std::integer_sequence<int, kLane...>) {
+  return CK_SHUFFLE(a, b, (2 * kLane)...);
+}
+// to[i] = from[i step] for i < count; nothing after from[(count - 1) step] is read.
 template <class T>
 CK_INLINE void copy_columns(const T* from, int64_t step, int64_t count, T* to) {
+  constexpr int64_t kSize = kLanes<T>;
   if (step == 1) {
     int64_t i = 0;
-    for (; i + kLanes<T> <= count; i += kLanes<T>) store(to + i, load(from + i));
+    for (; i + kSize <= count; i += kSize) store(to + i, load(from + i));
     if (i < count) store_first(to + i, count - i, load_first(from + i, count - i));
   } else if (step == 2) {
-    for (int64_t i = 0; i < count; ++i) to[i] = from[i * 2];  // a constant: the compiler shuffles
+    constexpr std::make_integer_sequence<int, kLanes<T>> lanes{};
+    int64_t i = 0;
+    for (; i + kSize < count; i += kSize)
+      store(to + i, even_lanes<T>(load(from + 2 * i), load(from + 2 * i + kSize), lanes));
+    if (i < count) {
+      const int64_t rest = 2 * (count - i) - 1, more = greater(rest - kSize, 0);
+      const Vec<T> a = load_first(from + 2 * i, rest - more), b = load_first(from + 2 * i + rest - more, more);
+      store_first(to + i, count - i, even_lanes<T>(a, b, lanes));
+    }
   } else {
     for (int64_t i = 0; i < count; ++i) to[i] = from[i * step];
   }

@@ -58,7 +58,7 @@ Blocks blocks_of(const Problem& problem, int64_t filters_per_block, int64_t rows
   const Band& band = blocks.band;
   const int64_t others = problem.groups * blocks.filter_blocks * band.column_blocks * band.classes;
   if (others * band.row_blocks < kWantedItems)
-    blocks.band = band_of(problem, greater(band.class_rows / ceil_div(kWantedItems, others), lesser(least_rows, band.rows)),
+    blocks.band = band_of(problem, greater(band.class_rows / ceil_div(kWantedItems, others), lesser(3, band.rows)),
                           band.columns);
   const int64_t fit = most / (blocks.band.channel * blocks.part.channels) * blocks.part.channels;
   blocks.band_channels = lesser(blocks.channels, greater(fit, blocks.part.channels));
@@ -328,7 +328,8 @@ Blocks pixel_blocks_of(const Problem& problem) {
   return blocks_of<T>(problem, kFewFilters, greater(8, ceil_div(problem.r, 4) * 4), kTileRowsOut, 1024,
                       kPixelVecs * kLanes<T>);
 }
-// A band row meets output rows from .. to of a tile, each with the filter row r = band row - t row_step.
+// A band row meets rows from .. to of a tile: output rows t, each with the filter row r = band row - t row_step, or the
+// filters of one output row, all with the same r.
 struct Meeting {
   int64_t x;     // of the band row, from the tile's first one
   int64_t w;     // of filter row r for t = 0; before the filter's first one if only later output rows are met
@@ -370,9 +371,9 @@ void pixel_prepare(const Problem& problem, const void* w, void* packed) {
   __builtin_memcpy(packed, w, size_t(pixel_sizes<T>(problem).packed));
 }
 
-// Writes the meetings of one part's filter rows r0 .. r1 in order; returns how many.
+// Writes the meetings of one part's filter rows r0 .. r1 in order; returns how many. More than one filter: rows is 1.
 int64_t list_meetings(const Problem& problem, const Band& band, const BandBlock& block, int64_t row, int64_t rows, int64_t r0,
-                      int64_t r1, Meeting* to) {
+                      int64_t r1, int64_t filters, Meeting* to) {
   const int64_t first = row * band.row_step, step = band.row_step;
   int64_t count = 0, from = 0, last = -1, from_next = r1, last_next = r0;
   for (int64_t i = r0; i < (rows - 1) * step + r1; ++i) {
@@ -385,7 +386,7 @@ int64_t list_meetings(const Problem& problem, const Band& band, const BandBlock&
       from_next += step;
     }
     if (from > last || first + i < block.begin || first + i >= block.end) continue;
-    to[count++] = {i * band.pitch, i * problem.s, from * kTileRowsOut + last};
+    to[count++] = {i * band.pitch, i * problem.s, from * kTileRowsOut + last + filters - 1};
   }
   return count;
 }
@@ -498,6 +499,8 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end, cons
     const int64_t first = item.group * blocks.filters + item.filter_block * kFewFilters;
     const int64_t filters = lesser(kFewFilters, blocks.filters - item.filter_block * kFewFilters);
     const int64_t vecs = ceil_div(block.columns, kLanes<T>), tiles = ceil_div(vecs, kPixelVecs);
+    // A tile is several rows of one filter or several filters of one row: what uses a loaded pixel more often.
+    const bool across = filters * ((kTileRowsOut - 1) * band.row_step + problem.r) >= kTileRowsOut * problem.r;
     __builtin_memset(scratch.sums, 0, size_t(filters * block.rows * scratch.line) * sizeof(T));
     for (int64_t c0 = 0; c0 < blocks.channels; c0 += part.channels) {
       const int64_t channels = lesser(part.channels, blocks.channels - c0);
@@ -507,27 +510,28 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end, cons
       }
       for (int64_t r0 = 0; r0 < problem.r; r0 += part.r)
         for (int64_t s0 = 0; s0 < problem.s; s0 += part.s)
-          for (int64_t i = 0; i < block.rows; i += kTileRowsOut) {
-            const int64_t rows = lesser(kTileRowsOut, block.rows - i), r1 = lesser(r0 + part.r, problem.r);
+          for (int64_t i = 0; i < block.rows; i += across ? 1 : kTileRowsOut) {
+            const int64_t rows = across ? 1 : lesser(kTileRowsOut, block.rows - i);
             PixelTile<T> tile{nullptr,
                               band.channel,
                               static_cast<const T*>(operands.packed) + (first * blocks.channels + c0) * taps + s0,
                               taps,
-                              band.row_step * problem.s,
+                              across ? -blocks.channels * taps : band.row_step * problem.s,
                               channels,
                               scratch.column + s0,
                               lesser(part.s, problem.s - s0),
                               scratch.meetings,
-                              list_meetings(problem, band, block, i, rows, r0, r1, scratch.meetings),
+                              list_meetings(problem, band, block, i, rows, r0, lesser(r0 + part.r, problem.r),
+                                            across ? filters : 1, scratch.meetings),
                               nullptr,
-                              scratch.line};
+                              across ? block.rows * scratch.line : scratch.line};
             const T* x = scratch.band + c0 % blocks.band_channels * band.channel + i * band.row_step * band.pitch;
-            for (int64_t filter = 0; filter < filters; ++filter, tile.w += blocks.channels * taps)
+            for (int64_t filter = 0; filter < filters; filter += across ? filters : 1, tile.w += blocks.channels * taps)
               for (int64_t j = 0; j < tiles; ++j) {
                 const int64_t vec = vecs * j / tiles;
                 tile.x = x + vec * kLanes<T>;
                 tile.sums = scratch.sums + (filter * block.rows + i) * scratch.line + vec * kLanes<T>;
-                add_pixels_for(rows, vecs * (j + 1) / tiles - vec, tile);
+                add_pixels_for(across ? filters : rows, vecs * (j + 1) / tiles - vec, tile);
               }
           }
     }

@@ -29,14 +29,14 @@ struct Blocks {
 template <class T>
 Blocks blocks_of(const Problem& problem) {
   Blocks blocks{};
+  const int64_t most = kMostVecs * kLanes<T>;
+  blocks.band = band_of(problem, greater(1, most / problem.q), most);
   // As many rows as leave the fewest lanes empty.
-  const int64_t most = kMostVecs * kLanes<T>, rows = greater(1, most / problem.q);
-  int64_t best = 0, least = 0;
-  for (int64_t i = 1; i <= lesser(rows, problem.p); ++i) {
-    const Band band = band_of(problem, i, most);
-    const int64_t vecs = band.row_blocks * band.column_blocks * ceil_div(band.rows * band.columns, kLanes<T>);
-    if (best && vecs > least) continue;
-    best = i;
+  int64_t best = blocks.band.rows, least = 0;
+  for (int64_t rows = blocks.band.rows; rows > 0 && rows > blocks.band.rows - 16; --rows) {
+    const int64_t vecs = ceil_div(blocks.band.class_rows, rows) * ceil_div(rows * blocks.band.columns, kLanes<T>);
+    if (least && vecs >= least) continue;
+    best = rows;
     least = vecs;
   }
   blocks.band = band_of(problem, best, most);
@@ -121,10 +121,7 @@ void prepare(const Problem& problem, const void* weights, void* packed) {
 }
 
 // First vector of a panel; panels are as even as vectors allow.
-int64_t panel_begin(const Blocks& blocks, int64_t vecs, int64_t panels, int64_t panel) {
-  (void)blocks;
-  return vecs * panel / panels;
-}
+int64_t panel_begin(int64_t vecs, int64_t panels, int64_t panel) { return vecs * panel / panels; }
 int64_t panel_place(const Blocks& blocks, int64_t lanes, int64_t first_vec, int64_t panel) {
   return first_vec * lanes * blocks.part + panel * lanes;
 }
@@ -134,7 +131,7 @@ int64_t list_segments(const Blocks& blocks, const BandBlock& block, int64_t vecs
   constexpr int64_t kSize = kLanes<T>;
   int64_t count = 0, row = 0, column = 0;
   for (int64_t panel = 0; panel < panels; ++panel) {
-    const int64_t begin = panel_begin(blocks, vecs, panels, panel), end = panel_begin(blocks, vecs, panels, panel + 1);
+    const int64_t begin = panel_begin(vecs, panels, panel), end = panel_begin(vecs, panels, panel + 1);
     const int64_t width = (end - begin) * kSize, place = panel_place(blocks, kSize, begin, panel);
     for (int64_t at = 0; at < width && row < block.rows;) {
       const int64_t run = lesser(width - at, block.columns - column);
@@ -225,8 +222,8 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
                      ((group * blocks.tile_rows + tile) * blocks.depth + d) * kTileRows;
         T* sums = scratch.sums + (tile - first) * kTileRows * scratch.line;
         for (int64_t panel = 0; panel < panels; ++panel) {
-          const int64_t vec = panel_begin(blocks, vecs, panels, panel);
-          multiply_tile(panel_begin(blocks, vecs, panels, panel + 1) - vec, w,
+          const int64_t vec = panel_begin(vecs, panels, panel);
+          multiply_tile(panel_begin(vecs, panels, panel + 1) - vec, w,
                         scratch.patches + panel_place(blocks, kLanes<T>, vec, panel), depth, sums + vec * kLanes<T>,
                         scratch.line, d > 0);
         }
