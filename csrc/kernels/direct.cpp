@@ -325,7 +325,7 @@ constexpr int64_t kFewFilters = 4;
 
 template <class T>
 Blocks pixel_blocks_of(const Problem& problem) {
-  return blocks_of<T>(problem, kFewFilters, greater(8, ceil_div(problem.r, 4) * 4), kTileRowsOut, 1024,
+  return blocks_of<T>(problem, kFewFilters, greater(8, ceil_div(problem.r, 4) * 4), kTileRowsOut, 256,
                       kPixelVecs * kLanes<T>);
 }
 // A band row meets rows from .. to of a tile: output rows t, each with the filter row r = band row - t row_step, or the
