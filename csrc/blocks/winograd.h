@@ -1,0 +1,551 @@
+// Winograd's minimal filtering F(m x m, 3 x 3): tiles of m x m outputs from (m + 2) x (m + 2)
+// inputs, one product per point and channel instead of nine per output:
+//   y = A^T [ sum over c of (G w G^T) . (B^T x B) ] A        (. is elementwise; A, B, G act on
+//   rows, then on columns)
+// Lanes are channels on the way in and filters on the way out; the sum over c is a small matrix
+// product per point. What winograd_f2 and winograd_f4 share, templated on the tile.
+#pragma once
+#include "arena.h"
+#include "epilogue.h"
+#include "gemm.h"
+#include "window.h"
+
+namespace convkit {
+namespace CONVKIT_ISA {
+namespace {
+
+constexpr int64_t kWide = kLanes<float>;  // channels or filters in a vector
+constexpr int64_t kGroup =
+    2 * kWide;  // filters in a packed panel: each broadcast of an input feeds two vectors
+// Tiles in registers, times two vectors of sums, beside the two of weights, a broadcast and
+// (without FMA) a product.
+constexpr int kMostRows = kRegisters == 32 ? 14 : kFma ? 6 : 4;
+constexpr int64_t kMostTiles = 64;  // in a block
+constexpr int64_t kLine =
+    16;  // floats: apart from powers of two, so that planes fall into different cache sets
+
+// ---- transforms of one row or column ----
+
+// Points 0, 1, -1, infinity.
+struct F2 {
+  static constexpr int kOutputs = 2, kPoints = 4;
+};
+template <class V>
+CK_INLINE void transform_filter(F2, const V (&g)[3], V (&u)[4]) {
+  using Scalar = typename std::remove_reference<decltype(g[0][0])>::type;
+  constexpr Scalar half = Scalar(0.5);
+  const V even = half * (g[0] + g[2]), odd = half * g[1];
+  u[0] = g[0];
+  u[1] = even + odd;
+  u[2] = even - odd;
+  u[3] = g[2];
+}
+CK_INLINE void transform_input(F2, const Vec<float> (&d)[4], Vec<float> (&v)[4]) {
+  v[0] = d[0] - d[2];
+  v[1] = d[1] + d[2];
+  v[2] = d[2] - d[1];
+  v[3] = d[3] - d[1];
+}
+CK_INLINE void transform_output(F2, const Vec<float> (&m)[4], Vec<float> (&y)[2]) {
+  y[0] = m[0] + (m[1] + m[2]);
+  y[1] = (m[1] - m[2]) + m[3];
+}
+
+// Points 0, +-1/sqrt(2), +-sqrt(2), infinity: a quarter of the error of 0, +-1, +-2, infinity for
+// the same work. The norms of the filter transform (1, -2/3, 1/6, 1) stand in the output transform,
+// whose constants take them for nothing.
+struct F4 {
+  static constexpr int kOutputs = 4, kPoints = 6;
+};
+constexpr double kSmall = 0.70710678118654752,
+                 kLarge = 1.41421356237309505;  // the points; their squares are 1/2 and 2
+template <class V>
+CK_INLINE void transform_filter(F4, const V (&g)[3], V (&u)[6]) {
+  using Scalar = typename std::remove_reference<decltype(g[0][0])>::type;
+  constexpr Scalar half = Scalar(0.5), two = 2, small = Scalar(kSmall), large = Scalar(kLarge);
+  const V even_small = g[0] + half * g[2], odd_small = small * g[1];
+  const V even_large = g[0] + two * g[2], odd_large = large * g[1];
+  u[0] = g[0];
+  u[1] = even_small + odd_small;
+  u[2] = even_small - odd_small;
+  u[3] = even_large + odd_large;
+  u[4] = even_large - odd_large;
+  u[5] = g[2];
+}
+CK_INLINE void transform_input(F4, const Vec<float> (&d)[6], Vec<float> (&v)[6]) {
+  constexpr float half = 0.5f, two = 2.f, sum = 2.5f, small = float(kSmall), large = float(kLarge);
+  const Vec<float> even_small = d[4] - two * d[2], odd_small = small * (d[3] - two * d[1]);
+  const Vec<float> even_large = d[4] - half * d[2], odd_large = large * (d[3] - half * d[1]);
+  v[0] = (d[4] - sum * d[2]) + d[0];
+  v[1] = even_small + odd_small;
+  v[2] = even_small - odd_small;
+  v[3] = even_large + odd_large;
+  v[4] = even_large - odd_large;
+  v[5] = (d[5] - sum * d[3]) + d[1];
+}
+CK_INLINE void transform_output(F4, const Vec<float> (&m)[6], Vec<float> (&y)[4]) {
+  constexpr double norm_small = -2.0 / 3, norm_large = 1.0 / 6;
+  constexpr float s0 = float(norm_small), s1 = float(norm_small * kSmall),
+                  s2 = float(norm_small / 2), s3 = float(norm_small * kSmall / 2);
+  constexpr float l0 = float(norm_large), l1 = float(norm_large * kLarge),
+                  l2 = float(norm_large * 2), l3 = float(norm_large * kLarge * 2);
+  const Vec<float> even_small = m[1] + m[2], odd_small = m[1] - m[2];
+  const Vec<float> even_large = m[3] + m[4], odd_large = m[3] - m[4];
+  y[0] = m[0] + s0 * even_small + l0 * even_large;
+  y[1] = s1 * odd_small + l1 * odd_large;
+  y[2] = s2 * even_small + l2 * even_large;
+  y[3] = s3 * odd_small + (l3 * odd_large + m[5]);
+}
+
+// ---- turning blocks of pixels x channels ----
+
+// Four floats from each of kWide / 4 places. Half of a transposition is done by such loads.
+CK_INLINE Vec<float> load_quads(const float* from, [[maybe_unused]] int64_t distance) {
+#if defined(__AVX512F__)
+  __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(from));
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(from + distance), 1);
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(from + 2 * distance), 2);
+  return Vec<float>(_mm512_insertf32x4(v, _mm_loadu_ps(from + 3 * distance), 3));
+#elif defined(__AVX2__)
+  return Vec<float>(_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from)),
+                                         _mm_loadu_ps(from + distance), 1));
+#else
+  return load(from);
+#endif
+}
+// The same shuffle in every four lanes; b's lanes are numbered from kWide.
+#if defined(__AVX512F__)
+#define CK_SHUFFLE_QUADS(a, b, i, j, k, l)                                                     \
+  CK_SHUFFLE(a, b, i, j, k, l, i + 4, j + 4, k + 4, l + 4, i + 8, j + 8, k + 8, l + 8, i + 12, \
+             j + 12, k + 12, l + 12)
+#elif defined(__AVX2__)
+#define CK_SHUFFLE_QUADS(a, b, i, j, k, l) CK_SHUFFLE(a, b, i, j, k, l, i + 4, j + 4, k + 4, l + 4)
+#else
+#define CK_SHUFFLE_QUADS(a, b, i, j, k, l) CK_SHUFFLE(a, b, i, j, k, l)
+#endif
+// to[j * to_step + i] = from[i * from_step + j] for i, j < kWide
+CK_INLINE void turn(const float* from, int64_t from_step, float* to, int64_t to_step) {
+  CK_UNROLL(4)
+  for (int part = 0; part < kWide; part += 4, from += 4, to += 4 * to_step) {
+    const Vec<float> r0 = load_quads(from, 4 * from_step),
+                     r1 = load_quads(from + from_step, 4 * from_step);
+    const Vec<float> r2 = load_quads(from + 2 * from_step, 4 * from_step),
+                     r3 = load_quads(from + 3 * from_step, 4 * from_step);
+    const Vec<float> t0 = CK_SHUFFLE_QUADS(r0, r1, 0, kWide, 1, kWide + 1),
+                     t1 = CK_SHUFFLE_QUADS(r0, r1, 2, kWide + 2, 3, kWide + 3);
+    const Vec<float> t2 = CK_SHUFFLE_QUADS(r2, r3, 0, kWide, 1, kWide + 1),
+                     t3 = CK_SHUFFLE_QUADS(r2, r3, 2, kWide + 2, 3, kWide + 3);
+    store(to, CK_SHUFFLE_QUADS(t0, t2, 0, 1, kWide, kWide + 1));
+    store(to + to_step, CK_SHUFFLE_QUADS(t0, t2, 2, 3, kWide + 2, kWide + 3));
+    store(to + 2 * to_step, CK_SHUFFLE_QUADS(t1, t3, 0, 1, kWide, kWide + 1));
+    store(to + 3 * to_step, CK_SHUFFLE_QUADS(t1, t3, 2, 3, kWide + 2, kWide + 3));
+  }
+}
+
+// to[i * kWide + j] = the padded image at channel j, column begin + i, for i < count. x points to
+// the first of these channels. Lanes past `channels` are zero or left alone; up to kWide - 1 pixels
+// past count are overwritten.
+CK_NOINLINE void read_pixels(const Problem& problem, const float* x, int64_t channels, int64_t row,
+                             int64_t begin, int64_t count, float* to) {
+  const int64_t from_row = source_row(problem, row), step = problem.x.w, plane = problem.x.c;
+  if (from_row < 0) {
+    __builtin_memset(to, 0, size_t(count * kWide) * sizeof(float));
+    return;
+  }
+  const float* from = x + from_row * problem.x.h;
+  int64_t first = begin < 0 ? (-begin < count ? -begin : count)
+                            : 0;  // pixels [first, last) are inside the image
+  int64_t last = problem.w - begin;
+  last = last < first ? first : last > count ? count : last;
+  if (step == 1 && channels == kWide && last - first >= kWide) {
+    // The last turn overlaps the one before.
+    for (int64_t i = first; i < last; i += kWide) {
+      const int64_t at = i + kWide <= last ? i : last - kWide;
+      turn(from + begin + at, plane, to + at * kWide, kWide);
+    }
+  } else if (step == 1) {
+    alignas(kVectorBytes) float lines[kWide * kWide] = {};
+    for (int64_t i = first; i < last; i += kWide) {
+      const int64_t n = last - i < kWide ? last - i : kWide;
+      for (int64_t j = 0; j < channels; ++j)
+        store(lines + j * kWide, load_first(from + j * plane + begin + i, n));
+      turn(lines, kWide, to + i * kWide, kWide);
+    }
+  } else if (plane == 1) {
+    for (int64_t i = first; i < last; ++i)
+      store(to + i * kWide, load_first(from + (begin + i) * step, channels));
+  } else {
+    for (int64_t i = first; i < last; ++i)
+      for (int64_t j = 0; j < channels; ++j)
+        to[i * kWide + j] = from[j * plane + (begin + i) * step];
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    if (i == first) i = last;
+    if (i == count) break;
+    const int64_t column = source_column(problem, begin + i), at = column - begin;
+    if (column < 0)
+      store(to + i * kWide, Vec<float>{});
+    else if (at >= first && at < last)
+      store(to + i * kWide, load(to + at * kWide));
+    else
+      for (int64_t j = 0; j < channels; ++j) to[i * kWide + j] = from[j * plane + column * step];
+  }
+}
+
+// ---- tiles and blocks ----
+
+// Tiles along one axis: `full` of m outputs, then some of m - 1, which need no point at infinity:
+// 14 = 4 + 4 + 3 + 3.
+struct Axis {
+  int64_t outputs, tiles, full;
+};
+template <class Tile>
+CK_INLINE Axis axis_of(int64_t outputs) {
+  const int64_t m = Tile::kOutputs, tiles = (outputs + m - 1) / m, spare = tiles * m - outputs;
+  return {outputs, tiles, spare < tiles ? tiles - spare : 0};
+}
+template <class Tile>
+CK_INLINE int64_t tile_begin(const Axis& axis, int64_t tile) {
+  const int64_t m = Tile::kOutputs;
+  const int64_t at = tile <= axis.full ? tile * m : axis.full * m + (tile - axis.full) * (m - 1);
+  return at < axis.outputs ? at : axis.outputs;
+}
+
+// Blocks of neighbouring tiles, whose transformed inputs stay in the second-level cache while all
+// filters pass over them.
+struct Blocking {
+  Axis rows, columns;
+  int64_t row_blocks, column_blocks;
+  int64_t block_rows, block_columns, tiles;  // the largest block's
+  int64_t channel_blocks, groups;
+};
+template <class Tile>
+CK_INLINE Blocking blocking_of(const Problem& problem) {
+  Blocking b{};
+  b.rows = axis_of<Tile>(problem.p);
+  b.columns = axis_of<Tile>(problem.q);
+  b.channel_blocks = (problem.c + kWide - 1) / kWide;
+  b.groups = (problem.k + kGroup - 1) / kGroup;
+  // Weights beyond the cache are streamed once per block: then larger blocks, up to 56 tiles.
+  const int64_t points = Tile::kPoints * Tile::kPoints,
+                input = points * 4 * b.channel_blocks * kWide;
+  const bool streamed = input * problem.k > (int64_t(5) << 19);
+  int64_t tiles = (streamed ? int64_t(4) << 20 : int64_t(1) << 20) / input;
+  const int64_t most = streamed || Tile::kPoints == 4 ? 56 : 28;
+  tiles = tiles < 14 ? 14 : tiles > most ? most : tiles;
+  if (tiles * input > (int64_t(8) << 20)) tiles = (int64_t(8) << 20) / input + 1;
+  b.column_blocks = (b.columns.tiles + tiles - 1) / tiles;
+  b.block_columns = (b.columns.tiles + b.column_blocks - 1) / b.column_blocks;
+  const int64_t rows = tiles / b.block_columns;
+  b.row_blocks = (b.rows.tiles + rows - 1) / rows;
+  b.block_rows = (b.rows.tiles + b.row_blocks - 1) / b.row_blocks;
+  b.tiles = b.block_rows * b.block_columns;
+  return b;
+}
+struct Block {
+  int64_t row, rows, column, columns;  // in tiles
+};
+CK_INLINE Block block_at(const Blocking& b, int64_t index) {
+  const int64_t i = index / b.column_blocks, j = index % b.column_blocks;
+  const int64_t row = b.rows.tiles * i / b.row_blocks,
+                column = b.columns.tiles * j / b.column_blocks;
+  return {row, b.rows.tiles * (i + 1) / b.row_blocks - row, column,
+          b.columns.tiles * (j + 1) / b.column_blocks - column};
+}
+// Where each tile of a block stands among those that need a point, or -1 where it does not: at[0]
+// for finite points, [1] for infinite rows, [2] for infinite columns, [3] for both.
+struct Places {
+  int count[4];
+  int16_t at[4][kMostTiles];
+};
+CK_INLINE void find_places(const Blocking& b, const Block& block, Places& places) {
+  for (int kind = 0; kind < 4; ++kind) {
+    int count = 0, tile = 0;
+    for (int64_t i = block.row; i < block.row + block.rows; ++i)
+      for (int64_t j = block.column; j < block.column + block.columns; ++j, ++tile) {
+        const bool spared = ((kind & 1) && i >= b.rows.full) || ((kind & 2) && j >= b.columns.full);
+        places.at[kind][tile] = int16_t(spared ? -1 : count++);
+      }
+    places.count[kind] = count;
+  }
+}
+
+// ---- memory ----
+
+template <class Tile>
+struct Parts {
+  float* inputs;  // [point][channel block][tile][kWide]
+  float* sums;    // [point][tile][kGroup]
+  float* pixels;  // rows of pixels x kWide lanes: the block's inputs, later a tile row's outputs
+  float* planes;  // one row of outputs of kWide filters
+  int64_t input_point, sum_point, pitch, plane_pitch;
+  int64_t bytes;
+};
+template <class Tile>
+CK_INLINE Parts<Tile> parts_of(const Blocking& b, void* base) {
+  constexpr int64_t m = Tile::kOutputs, points = Tile::kPoints * Tile::kPoints;
+  Arena from = arena(base);
+  Parts<Tile> parts{};
+  parts.input_point = b.channel_blocks * b.tiles * kWide + kLine;
+  parts.sum_point = b.tiles * kGroup + kLine;
+  parts.pitch = m * b.block_columns + 2;
+  parts.plane_pitch = (m * b.block_columns + kWide - 1) / kWide * kWide + kLine;
+  parts.inputs = take<float>(from, points * parts.input_point);
+  parts.sums = take<float>(from, points * parts.sum_point);
+  parts.pixels = take<float>(from, ((m * b.block_rows + 2) * parts.pitch + kWide) * kWide);
+  parts.planes = take<float>(from, kWide * parts.plane_pitch);
+  parts.bytes = from.used;
+  return parts;
+}
+
+// ---- the three steps ----
+
+template <class Tile>
+CK_NOINLINE void transform_inputs(const Problem& problem, const float* x, const Blocking& b,
+                                  const Block& block, const Places& places,
+                                  const Parts<Tile>& parts) {
+  constexpr int n = Tile::kPoints;
+  const int64_t top = tile_begin<Tile>(b.rows, block.row),
+                left = tile_begin<Tile>(b.columns, block.column);
+  const int64_t height = tile_begin<Tile>(b.rows, block.row + block.rows - 1) + n - top;
+  const int64_t width = tile_begin<Tile>(b.columns, block.column + block.columns - 1) + n - left;
+  for (int64_t cb = 0; cb < b.channel_blocks; ++cb) {
+    const int64_t channel = cb * kWide,
+                  channels = problem.c - channel < kWide ? problem.c - channel : kWide;
+    for (int64_t i = 0; i < height; ++i)
+      read_pixels(problem, x + channel * problem.x.c, channels, top + i - problem.pad_top,
+                  left - problem.pad_left, width, parts.pixels + i * parts.pitch * kWide);
+    for (int64_t tile = 0; tile < block.rows * block.columns; ++tile) {
+      const int64_t row = tile_begin<Tile>(b.rows, block.row + tile / block.columns) - top;
+      const int64_t column =
+          tile_begin<Tile>(b.columns, block.column + tile % block.columns) - left;
+      const float* from = parts.pixels + (row * parts.pitch + column) * kWide;
+      Vec<float> half[n][n];
+      CK_UNROLL(6)
+      for (int j = 0; j < n; ++j) {
+        Vec<float> d[n];
+        CK_UNROLL(6)
+        for (int i = 0; i < n; ++i) d[i] = load(from + (i * parts.pitch + j) * kWide);
+        transform_input(Tile{}, d, half[j]);
+      }
+      float* to = parts.inputs + cb * b.tiles * kWide;
+      CK_UNROLL(6)
+      for (int i = 0; i < n; ++i) {
+        const int place = places.at[i == n - 1][tile], last = places.at[(i == n - 1) + 2][tile];
+        if (place < 0) break;
+        Vec<float> d[n], v[n];
+        CK_UNROLL(6)
+        for (int j = 0; j < n; ++j) d[j] = half[j][i];
+        transform_input(Tile{}, d, v);
+        CK_UNROLL(6)
+        for (int j = 0; j < n - 1; ++j)
+          store(to + (i * n + j) * parts.input_point + place * kWide, v[j]);
+        if (last >= 0) store(to + (i * n + n - 1) * parts.input_point + last * kWide, v[n - 1]);
+      }
+    }
+  }
+}
+
+// sums[tile][kGroup] = (or +=) sum over c < depth of inputs[c / kWide][tile][c % kWide]
+// weights[c][kGroup]
+struct Product {
+  const float* inputs;
+  int64_t input_block;  // distance of channel blocks
+  const float* weights;
+  int64_t weight_step;
+  int64_t depth;
+  float* sums;
+  bool add;
+  const float* next_weights;  // fetched into the second-level cache, next_step floats per channel
+  int64_t next_step;
+};
+template <int kTiles>
+CK_NOINLINE void multiply_tiles(const Product& product) {
+  Vec<float> sum[kTiles][2] = {};
+  const float *inputs = product.inputs, *weights = product.weights, *next = product.next_weights;
+  for (int64_t done = 0; done < product.depth; done += kWide, inputs += product.input_block) {
+    const int64_t channels = product.depth - done < kWide ? product.depth - done : kWide;
+    CK_UNROLL(4)
+    for (int64_t c = 0; c < channels;
+         ++c, weights += product.weight_step, next += product.next_step) {
+      const Vec<float> w0 = load(weights), w1 = load(weights + kWide);
+      // Without it, weights that come from beyond the second-level cache cost 10 to 70 %.
+      __builtin_prefetch(next, 0, 2);
+      CK_UNROLL(16)
+      for (int i = 0; i < kTiles; ++i) {
+        const Vec<float> x = splat(inputs[i * kWide + c]);
+        sum[i][0] += x * w0;
+        sum[i][1] += x * w1;
+      }
+    }
+  }
+  CK_UNROLL(16)
+  for (int i = 0; i < kTiles; ++i) {
+    float* to = product.sums + i * kGroup;
+    store(to, product.add ? load(to) + sum[i][0] : sum[i][0]);
+    store(to + kWide, product.add ? load(to + kWide) + sum[i][1] : sum[i][1]);
+  }
+}
+template <int kTiles = kMostRows>
+CK_INLINE void multiply(int64_t tiles, const Product& product) {
+  if constexpr (kTiles > 0) {
+    if (tiles == kTiles)
+      multiply_tiles<kTiles>(product);
+    else
+      multiply<kTiles - 1>(tiles, product);
+  }
+}
+
+// All points of one group of filters; weights: [point][c][kGroup].
+template <class Tile>
+CK_NOINLINE void multiply_points(const Problem& problem, const Blocking& b, const Places& places,
+                                 const Parts<Tile>& parts, const float* weights, bool last_group) {
+  constexpr int n = Tile::kPoints;
+  const int64_t panel = problem.c * kGroup;
+  for (int point = 0; point < n * n; ++point, weights += panel) {
+    const int64_t tiles = places.count[(point / n == n - 1) + 2 * (point % n == n - 1)];
+    const int64_t pieces = (tiles + kMostRows - 1) / kMostRows;
+    const bool last = last_group && point == n * n - 1;
+    // Sums longer than kPartial would lose accuracy.
+    for (int64_t depth = 0; depth < problem.c; depth += kPartial)
+      for (int64_t piece = 0; piece < pieces; ++piece) {
+        const int64_t begin = tiles * piece / pieces, end = tiles * (piece + 1) / pieces;
+        Product product{};
+        product.inputs =
+            parts.inputs + point * parts.input_point + (depth / kWide * b.tiles + begin) * kWide;
+        product.input_block = b.tiles * kWide;
+        product.weights = weights + depth * kGroup;
+        product.weight_step = kGroup;
+        product.depth = problem.c - depth < kPartial ? problem.c - depth : kPartial;
+        product.sums = parts.sums + point * parts.sum_point + begin * kGroup;
+        product.add = depth > 0;
+        product.next_step = kGroup / pieces < kLine ? kGroup / pieces : kLine;
+        product.next_weights =
+            product.weights + (last ? 0 : panel) + piece * product.depth * product.next_step;
+        multiply(end - begin, product);
+      }
+  }
+}
+
+template <class Tile>
+CK_NOINLINE void transform_outputs(const Problem& problem, const Operands& operands,
+                                   const Blocking& b, const Block& block, const Places& places,
+                                   const Parts<Tile>& parts, const float* sums, int64_t filter) {
+  constexpr int n = Tile::kPoints, m = Tile::kOutputs;
+  const int64_t filters = problem.k - filter < kWide ? problem.k - filter : kWide;
+  const int64_t left = tile_begin<Tile>(b.columns, block.column);
+  const int64_t width = tile_begin<Tile>(b.columns, block.column + block.columns) - left;
+  for (int64_t i = 0, tile = 0; i < block.rows; ++i) {
+    for (int64_t j = 0; j < block.columns; ++j, ++tile) {
+      Vec<float> half[n][m];
+      CK_UNROLL(6)
+      for (int column = 0; column < n; ++column) {
+        const int place = places.at[2 * (column == n - 1)][tile],
+                  last = places.at[2 * (column == n - 1) + 1][tile];
+        Vec<float> d[n];
+        CK_UNROLL(6)
+        for (int row = 0; row < n; ++row) {
+          const int at = row == n - 1 ? last : place;
+          d[row] = at < 0 ? Vec<float>{}
+                          : load(sums + (row * n + column) * parts.sum_point + at * kGroup);
+        }
+        transform_output(Tile{}, d, half[column]);
+      }
+      // A tile's outputs past its own are overwritten by the next tile, or not stored.
+      float* to = parts.pixels + (tile_begin<Tile>(b.columns, block.column + j) - left) * kWide;
+      CK_UNROLL(4)
+      for (int row = 0; row < m; ++row) {
+        Vec<float> d[n], y[m];
+        CK_UNROLL(6)
+        for (int column = 0; column < n; ++column) d[column] = half[column][row];
+        transform_output(Tile{}, d, y);
+        CK_UNROLL(4)
+        for (int column = 0; column < m; ++column)
+          store(to + (row * parts.pitch + column) * kWide, y[column]);
+      }
+    }
+    const int64_t top = tile_begin<Tile>(b.rows, block.row + i),
+                  bottom = tile_begin<Tile>(b.rows, block.row + i + 1);
+    for (int64_t row = top; row < bottom; ++row) {
+      for (int64_t column = 0; column < width; column += kWide)
+        turn(parts.pixels + ((row - top) * parts.pitch + column) * kWide, kWide,
+             parts.planes + column, parts.plane_pitch);
+      for (int64_t f = 0; f < filters; ++f)
+        finish_row(problem, operands, filter + f, row, left, parts.planes + f * parts.plane_pitch,
+                   width);
+    }
+  }
+}
+
+// ---- the kernel ----
+
+template <class Tile>
+Sizes winograd_sizes(const Problem& problem) {
+  const Blocking b = blocking_of<Tile>(problem);
+  const int64_t weights = Tile::kPoints * Tile::kPoints * problem.c * b.groups * kGroup;
+  return {weights * int64_t(sizeof(float)), 0, parts_of<Tile>(b, nullptr).bytes};
+}
+template <class Tile>
+int64_t winograd_items(const Problem& problem, int64_t) {
+  const Blocking b = blocking_of<Tile>(problem);
+  return b.row_blocks * b.column_blocks * b.groups;
+}
+// packed[group][point][c][kGroup], transformed in double: filters past k are zero.
+template <class Tile>
+void winograd_prepare(const Problem& problem, const void* w, void* packed) {
+  constexpr int n = Tile::kPoints, lanes = kLanes<double>;
+  typedef float Narrow __attribute__((vector_size(kVectorBytes / 2), aligned(4), may_alias));
+  const int64_t groups = blocking_of<Tile>(problem).groups, panel = problem.c * kGroup;
+  for (int64_t group = 0; group < groups; ++group)
+    for (int64_t c = 0; c < problem.c; ++c) {
+      float* to = static_cast<float*>(packed) + group * n * n * panel + c * kGroup;
+      for (int64_t part = 0; part < kGroup; part += lanes) {
+        Vec<double> g[3][3] = {}, half[3][n];
+        for (int lane = 0; lane < lanes; ++lane) {
+          const int64_t k = group * kGroup + part + lane;
+          if (k >= problem.k) break;
+          const float* from = static_cast<const float*>(w) + (k * problem.c + c) * 9;
+          for (int i = 0; i < 9; ++i) g[i % 3][i / 3][lane] = double(from[i]);
+        }
+        for (int s = 0; s < 3; ++s) transform_filter(Tile{}, g[s], half[s]);
+        for (int i = 0; i < n; ++i) {
+          const Vec<double> row[3] = {half[0][i], half[1][i], half[2][i]};
+          Vec<double> u[n];
+          transform_filter(Tile{}, row, u);
+          for (int j = 0; j < n; ++j)
+            *reinterpret_cast<Narrow*>(to + (i * n + j) * panel + part) =
+                __builtin_convertvector(u[j], Narrow);
+        }
+      }
+    }
+}
+// Items: blocks of tiles, each with all groups of filters. The block's inputs are transformed again
+// only where a range begins inside it.
+template <class Tile>
+void winograd_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
+                  const Operands& operands) {
+  const Blocking b = blocking_of<Tile>(problem);
+  const Parts<Tile> parts = parts_of<Tile>(b, operands.scratch);
+  const int64_t group_weights = Tile::kPoints * Tile::kPoints * problem.c * kGroup;
+  Block block{};
+  Places places;
+  for (int64_t item = begin; item < end; ++item) {
+    const int64_t group = item % b.groups;
+    if (item == begin || group == 0) {
+      block = block_at(b, item / b.groups);
+      find_places(b, block, places);
+      transform_inputs<Tile>(problem, static_cast<const float*>(operands.x), b, block, places,
+                             parts);
+    }
+    multiply_points<Tile>(problem, b, places, parts,
+                          static_cast<const float*>(operands.packed) + group * group_weights,
+                          group == b.groups - 1);
+    for (int64_t part = 0; part < kGroup && group * kGroup + part < problem.k; part += kWide)
+      transform_outputs<Tile>(problem, operands, b, block, places, parts, parts.sums + part,
+                              group * kGroup + part);
+  }
+}
+
+}  // namespace
+}  // namespace CONVKIT_ISA
+}  // namespace convkit
