@@ -8,21 +8,20 @@
 #include "arena.h"
 #include "epilogue.h"
 #include "gemm.h"
-#include "window.h"
+#include "turn.h"
 
 namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
 
 constexpr int64_t kWide = kLanes<float>;  // channels or filters in a vector
-constexpr int64_t kGroup =
-    2 * kWide;  // filters in a packed panel: each broadcast of an input feeds two vectors
+constexpr int64_t kGroup = 2 * kWide;  // filters in a packed panel: a broadcast feeds two vectors
 // Tiles in registers, times two vectors of sums, beside the two of weights, a broadcast and
 // (without FMA) a product.
 constexpr int kMostRows = kRegisters == 32 ? 14 : kFma ? 6 : 4;
 constexpr int64_t kMostTiles = 64;  // in a block
-constexpr int64_t kLine =
-    16;  // floats: apart from powers of two, so that planes fall into different cache sets
+constexpr int64_t kStretch = 32;  // channels whose half-transformed weights are finished at a time
+constexpr int64_t kLine = 16;     // floats between planes: powers of two fall into one cache set
 
 // ---- transforms of one row or column ----
 
@@ -95,101 +94,6 @@ CK_INLINE void transform_output(F4, const Vec<float> (&m)[6], Vec<float> (&y)[4]
   y[1] = s1 * odd_small + l1 * odd_large;
   y[2] = s2 * even_small + l2 * even_large;
   y[3] = s3 * odd_small + (l3 * odd_large + m[5]);
-}
-
-// ---- turning blocks of pixels x channels ----
-
-// Four floats from each of kWide / 4 places. Half of a transposition is done by such loads.
-CK_INLINE Vec<float> load_quads(const float* from, [[maybe_unused]] int64_t distance) {
-#if defined(__AVX512F__)
-  __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(from));
-  v = _mm512_insertf32x4(v, _mm_loadu_ps(from + distance), 1);
-  v = _mm512_insertf32x4(v, _mm_loadu_ps(from + 2 * distance), 2);
-  return Vec<float>(_mm512_insertf32x4(v, _mm_loadu_ps(from + 3 * distance), 3));
-#elif defined(__AVX2__)
-  return Vec<float>(_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from)),
-                                         _mm_loadu_ps(from + distance), 1));
-#else
-  return load(from);
-#endif
-}
-// The same shuffle in every four lanes; b's lanes are numbered from kWide.
-#if defined(__AVX512F__)
-#define CK_SHUFFLE_QUADS(a, b, i, j, k, l)                                                     \
-  CK_SHUFFLE(a, b, i, j, k, l, i + 4, j + 4, k + 4, l + 4, i + 8, j + 8, k + 8, l + 8, i + 12, \
-             j + 12, k + 12, l + 12)
-#elif defined(__AVX2__)
-#define CK_SHUFFLE_QUADS(a, b, i, j, k, l) CK_SHUFFLE(a, b, i, j, k, l, i + 4, j + 4, k + 4, l + 4)
-#else
-#define CK_SHUFFLE_QUADS(a, b, i, j, k, l) CK_SHUFFLE(a, b, i, j, k, l)
-#endif
-// to[j * to_step + i] = from[i * from_step + j] for i, j < kWide
-CK_INLINE void turn(const float* from, int64_t from_step, float* to, int64_t to_step) {
-  CK_UNROLL(4)
-  for (int part = 0; part < kWide; part += 4, from += 4, to += 4 * to_step) {
-    const Vec<float> r0 = load_quads(from, 4 * from_step),
-                     r1 = load_quads(from + from_step, 4 * from_step);
-    const Vec<float> r2 = load_quads(from + 2 * from_step, 4 * from_step),
-                     r3 = load_quads(from + 3 * from_step, 4 * from_step);
-    const Vec<float> t0 = CK_SHUFFLE_QUADS(r0, r1, 0, kWide, 1, kWide + 1),
-                     t1 = CK_SHUFFLE_QUADS(r0, r1, 2, kWide + 2, 3, kWide + 3);
-    const Vec<float> t2 = CK_SHUFFLE_QUADS(r2, r3, 0, kWide, 1, kWide + 1),
-                     t3 = CK_SHUFFLE_QUADS(r2, r3, 2, kWide + 2, 3, kWide + 3);
-    store(to, CK_SHUFFLE_QUADS(t0, t2, 0, 1, kWide, kWide + 1));
-    store(to + to_step, CK_SHUFFLE_QUADS(t0, t2, 2, 3, kWide + 2, kWide + 3));
-    store(to + 2 * to_step, CK_SHUFFLE_QUADS(t1, t3, 0, 1, kWide, kWide + 1));
-    store(to + 3 * to_step, CK_SHUFFLE_QUADS(t1, t3, 2, 3, kWide + 2, kWide + 3));
-  }
-}
-
-// to[i * kWide + j] = the padded image at channel j, column begin + i, for i < count. x points to
-// the first of these channels. Lanes past `channels` are zero or left alone; up to kWide - 1 pixels
-// past count are overwritten.
-CK_NOINLINE void read_pixels(const Problem& problem, const float* x, int64_t channels, int64_t row,
-                             int64_t begin, int64_t count, float* to) {
-  const int64_t from_row = source_row(problem, row), step = problem.x.w, plane = problem.x.c;
-  if (from_row < 0) {
-    __builtin_memset(to, 0, size_t(count * kWide) * sizeof(float));
-    return;
-  }
-  const float* from = x + from_row * problem.x.h;
-  int64_t first = begin < 0 ? (-begin < count ? -begin : count)
-                            : 0;  // pixels [first, last) are inside the image
-  int64_t last = problem.w - begin;
-  last = last < first ? first : last > count ? count : last;
-  if (step == 1 && channels == kWide && last - first >= kWide) {
-    // The last turn overlaps the one before.
-    for (int64_t i = first; i < last; i += kWide) {
-      const int64_t at = i + kWide <= last ? i : last - kWide;
-      turn(from + begin + at, plane, to + at * kWide, kWide);
-    }
-  } else if (step == 1) {
-    alignas(kVectorBytes) float lines[kWide * kWide] = {};
-    for (int64_t i = first; i < last; i += kWide) {
-      const int64_t n = last - i < kWide ? last - i : kWide;
-      for (int64_t j = 0; j < channels; ++j)
-        store(lines + j * kWide, load_first(from + j * plane + begin + i, n));
-      turn(lines, kWide, to + i * kWide, kWide);
-    }
-  } else if (plane == 1) {
-    for (int64_t i = first; i < last; ++i)
-      store(to + i * kWide, load_first(from + (begin + i) * step, channels));
-  } else {
-    for (int64_t i = first; i < last; ++i)
-      for (int64_t j = 0; j < channels; ++j)
-        to[i * kWide + j] = from[j * plane + (begin + i) * step];
-  }
-  for (int64_t i = 0; i < count; ++i) {
-    if (i == first) i = last;
-    if (i == count) break;
-    const int64_t column = source_column(problem, begin + i), at = column - begin;
-    if (column < 0)
-      store(to + i * kWide, Vec<float>{});
-    else if (at >= first && at < last)
-      store(to + i * kWide, load(to + at * kWide));
-    else
-      for (int64_t j = 0; j < channels; ++j) to[i * kWide + j] = from[j * plane + column * step];
-  }
 }
 
 // ---- tiles and blocks ----
@@ -274,15 +178,16 @@ CK_INLINE void find_places(const Blocking& b, const Block& block, Places& places
 
 template <class Tile>
 struct Parts {
-  float* inputs;  // [point][channel block][tile][kWide]
-  float* sums;    // [point][tile][kGroup]
-  float* pixels;  // rows of pixels x kWide lanes: the block's inputs, later a tile row's outputs
-  float* planes;  // one row of outputs of kWide filters
+  float* inputs;   // [point][channel block][tile][kWide]
+  float* sums;     // [point][tile][kGroup]
+  float* pixels;   // rows of pixels x kWide lanes: the block's inputs, later a tile row's outputs
+  float* weights;  // kHalf: [point of a row][kStretch][kGroup]
+  float* planes;   // one row of outputs of kWide filters
   int64_t input_point, sum_point, pitch, plane_pitch;
   int64_t bytes;
 };
 template <class Tile>
-CK_INLINE Parts<Tile> parts_of(const Blocking& b, void* base) {
+CK_INLINE Parts<Tile> parts_of(const Blocking& b, bool half, void* base) {
   constexpr int64_t m = Tile::kOutputs, points = Tile::kPoints * Tile::kPoints;
   Arena from = arena(base);
   Parts<Tile> parts{};
@@ -293,6 +198,7 @@ CK_INLINE Parts<Tile> parts_of(const Blocking& b, void* base) {
   parts.inputs = take<float>(from, points * parts.input_point);
   parts.sums = take<float>(from, points * parts.sum_point);
   parts.pixels = take<float>(from, ((m * b.block_rows + 2) * parts.pitch + kWide) * kWide);
+  parts.weights = take<float>(from, half ? (Tile::kPoints - 2) * kStretch * kGroup : 0);
   parts.planes = take<float>(from, kWide * parts.plane_pitch);
   parts.bytes = from.used;
   return parts;
@@ -387,44 +293,91 @@ CK_NOINLINE void multiply_tiles(const Product& product) {
   }
 }
 template <int kTiles = kMostRows>
-CK_INLINE void multiply(int64_t tiles, const Product& product) {
+CK_INLINE void multiply_piece(int64_t tiles, const Product& product) {
   if constexpr (kTiles > 0) {
     if (tiles == kTiles)
       multiply_tiles<kTiles>(product);
     else
-      multiply<kTiles - 1>(tiles, product);
+      multiply_piece<kTiles - 1>(tiles, product);
   }
 }
 
-// All points of one group of filters; weights: [point][c][kGroup].
+// One point of all tiles, channels [depth, depth + channels). Meanwhile fetches `share` floats per
+// channel of what comes next.
 template <class Tile>
-CK_NOINLINE void multiply_points(const Problem& problem, const Blocking& b, const Places& places,
-                                 const Parts<Tile>& parts, const float* weights, bool last_group) {
+CK_INLINE void multiply_point(const Blocking& b, const Places& places, const Parts<Tile>& parts,
+                              int point, int64_t depth, int64_t channels, const float* weights,
+                              int64_t weight_step, const float* next, int64_t share) {
   constexpr int n = Tile::kPoints;
-  const int64_t panel = problem.c * kGroup;
-  for (int point = 0; point < n * n; ++point, weights += panel) {
-    const int64_t tiles = places.count[(point / n == n - 1) + 2 * (point % n == n - 1)];
-    const int64_t pieces = (tiles + kMostRows - 1) / kMostRows;
-    const bool last = last_group && point == n * n - 1;
-    // Sums longer than kPartial would lose accuracy.
-    for (int64_t depth = 0; depth < problem.c; depth += kPartial)
-      for (int64_t piece = 0; piece < pieces; ++piece) {
-        const int64_t begin = tiles * piece / pieces, end = tiles * (piece + 1) / pieces;
-        Product product{};
-        product.inputs =
-            parts.inputs + point * parts.input_point + (depth / kWide * b.tiles + begin) * kWide;
-        product.input_block = b.tiles * kWide;
-        product.weights = weights + depth * kGroup;
-        product.weight_step = kGroup;
-        product.depth = problem.c - depth < kPartial ? problem.c - depth : kPartial;
-        product.sums = parts.sums + point * parts.sum_point + begin * kGroup;
-        product.add = depth > 0;
-        product.next_step = kGroup / pieces < kLine ? kGroup / pieces : kLine;
-        product.next_weights =
-            product.weights + (last ? 0 : panel) + piece * product.depth * product.next_step;
-        multiply(end - begin, product);
-      }
+  const int64_t tiles = places.count[(point / n == n - 1) + 2 * (point % n == n - 1)];
+  const int64_t pieces = (tiles + kMostRows - 1) / kMostRows;
+  Product product{};
+  product.input_block = b.tiles * kWide;
+  product.weights = weights;
+  product.weight_step = weight_step;
+  product.depth = channels;
+  product.add = depth > 0;
+  product.next_step = pieces * kLine < share ? kLine : share / pieces;
+  for (int64_t piece = 0; piece < pieces; ++piece) {
+    const int64_t begin = tiles * piece / pieces, end = tiles * (piece + 1) / pieces;
+    product.inputs =
+        parts.inputs + point * parts.input_point + (depth / kWide * b.tiles + begin) * kWide;
+    product.sums = parts.sums + point * parts.sum_point + begin * kGroup;
+    product.next_weights = next + piece * channels * product.next_step;
+    multiply_piece(end - begin, product);
   }
+}
+
+// All points of one group of filters, weights [point][c][kGroup].
+template <class Tile>
+CK_NOINLINE void multiply_full(const Problem& problem, const Blocking& b, const Places& places,
+                               const Parts<Tile>& parts, const float* weights, bool last_group) {
+  constexpr int points = Tile::kPoints * Tile::kPoints;
+  const int64_t panel = problem.c * kGroup;
+  for (int point = 0; point < points; ++point, weights += panel)
+    for (int64_t depth = 0; depth < problem.c;
+         depth += kPartial) {  // longer sums would lose accuracy
+      const int64_t channels = problem.c - depth < kPartial ? problem.c - depth : kPartial;
+      const float* from = weights + depth * kGroup;
+      const float* next = last_group && point == points - 1 ? from : from + panel;
+      multiply_point(b, places, parts, point, depth, channels, from, kGroup, next, kGroup);
+    }
+}
+
+// The same from weights [row of points][c][3][kGroup], transformed vertically only: half the memory
+// and half the traffic. A stretch of channels is transformed horizontally into a buffer in the
+// first-level cache and used at once for all tiles; the first and the last point of a row are the
+// packed weights themselves.
+template <class Tile>
+CK_NOINLINE void multiply_half(const Problem& problem, const Blocking& b, const Places& places,
+                               const Parts<Tile>& parts, const float* weights, bool last_group) {
+  constexpr int n = Tile::kPoints;
+  for (int row = 0; row < n; ++row)
+    for (int64_t depth = 0; depth < problem.c; depth += kStretch) {
+      const int64_t channels = problem.c - depth < kStretch ? problem.c - depth : kStretch;
+      for (int64_t c = 0; c < channels; ++c)
+        for (int64_t lane = 0; lane < kGroup; lane += kWide) {
+          const float* from = weights + c * 3 * kGroup + lane;
+          const Vec<float> g[3] = {load(from), load(from + kGroup), load(from + 2 * kGroup)};
+          Vec<float> u[n];
+          transform_filter(Tile{}, g, u);
+          CK_UNROLL(6)
+          for (int j = 1; j < n - 1; ++j)
+            store(parts.weights + ((j - 1) * kStretch + c) * kGroup + lane, u[j]);
+        }
+      const bool last = last_group && row == n - 1 && depth + channels == problem.c;
+      const float* next = last ? weights : weights + channels * 3 * kGroup;
+      constexpr int64_t share = 3 * kGroup / n;
+      for (int j = 0; j < n; ++j, next += last ? 0 : channels * share) {
+        const bool packed = j == 0 || j == n - 1;
+        multiply_point(b, places, parts, row * n + j, depth, channels,
+                       j == 0       ? weights
+                       : j == n - 1 ? weights + 2 * kGroup
+                                    : parts.weights + (j - 1) * kStretch * kGroup,
+                       packed ? 3 * kGroup : kGroup, next, share);
+      }
+      weights += channels * 3 * kGroup;
+    }
 }
 
 template <class Tile>
@@ -477,28 +430,32 @@ CK_NOINLINE void transform_outputs(const Problem& problem, const Operands& opera
   }
 }
 
-// ---- the kernel ----
+// ---- the kernel: kHalf says which of the two packings of the weights ----
 
-template <class Tile>
+template <class Tile, bool kHalf>
+constexpr int64_t kFilterWeights =
+    Tile::kPoints * (kHalf ? 3 : Tile::kPoints);  // per filter and channel
+
+template <class Tile, bool kHalf>
 Sizes winograd_sizes(const Problem& problem) {
   const Blocking b = blocking_of<Tile>(problem);
-  const int64_t weights = Tile::kPoints * Tile::kPoints * problem.c * b.groups * kGroup;
-  return {weights * int64_t(sizeof(float)), 0, parts_of<Tile>(b, nullptr).bytes};
+  const int64_t weights = kFilterWeights<Tile, kHalf> * problem.c * b.groups * kGroup;
+  return {weights * int64_t(sizeof(float)), 0, parts_of<Tile>(b, kHalf, nullptr).bytes};
 }
 template <class Tile>
 int64_t winograd_items(const Problem& problem, int64_t) {
   const Blocking b = blocking_of<Tile>(problem);
   return b.row_blocks * b.column_blocks * b.groups;
 }
-// packed[group][point][c][kGroup], transformed in double: filters past k are zero.
-template <class Tile>
+// In double, rounded once. Filters past k are zero.
+template <class Tile, bool kHalf>
 void winograd_prepare(const Problem& problem, const void* w, void* packed) {
   constexpr int n = Tile::kPoints, lanes = kLanes<double>;
   typedef float Narrow __attribute__((vector_size(kVectorBytes / 2), aligned(4), may_alias));
   const int64_t groups = blocking_of<Tile>(problem).groups, panel = problem.c * kGroup;
   for (int64_t group = 0; group < groups; ++group)
     for (int64_t c = 0; c < problem.c; ++c) {
-      float* to = static_cast<float*>(packed) + group * n * n * panel + c * kGroup;
+      float* to = static_cast<float*>(packed) + group * kFilterWeights<Tile, kHalf> * panel;
       for (int64_t part = 0; part < kGroup; part += lanes) {
         Vec<double> g[3][3] = {}, half[3][n];
         for (int lane = 0; lane < lanes; ++lane) {
@@ -511,38 +468,43 @@ void winograd_prepare(const Problem& problem, const void* w, void* packed) {
         for (int i = 0; i < n; ++i) {
           const Vec<double> row[3] = {half[0][i], half[1][i], half[2][i]};
           Vec<double> u[n];
-          transform_filter(Tile{}, row, u);
-          for (int j = 0; j < n; ++j)
-            *reinterpret_cast<Narrow*>(to + (i * n + j) * panel + part) =
-                __builtin_convertvector(u[j], Narrow);
+          if (!kHalf) transform_filter(Tile{}, row, u);
+          for (int j = 0; j < (kHalf ? 3 : n); ++j) {
+            float* at =
+                to + (kHalf ? (i * problem.c + c) * 3 + j : (i * n + j) * problem.c + c) * kGroup +
+                part;
+            *reinterpret_cast<Narrow*>(at) = __builtin_convertvector(kHalf ? row[j] : u[j], Narrow);
+          }
         }
       }
     }
 }
 // Items: blocks of tiles, each with all groups of filters. The block's inputs are transformed again
 // only where a range begins inside it.
-template <class Tile>
+template <class Tile, bool kHalf>
 void winograd_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
                   const Operands& operands) {
   const Blocking b = blocking_of<Tile>(problem);
-  const Parts<Tile> parts = parts_of<Tile>(b, operands.scratch);
-  const int64_t group_weights = Tile::kPoints * Tile::kPoints * problem.c * kGroup;
+  const Parts<Tile> parts = parts_of<Tile>(b, kHalf, operands.scratch);
   Block block{};
   Places places;
   for (int64_t item = begin; item < end; ++item) {
-    const int64_t group = item % b.groups;
+    const int64_t group = item % b.groups, filter = group * kGroup;
     if (item == begin || group == 0) {
       block = block_at(b, item / b.groups);
       find_places(b, block, places);
       transform_inputs<Tile>(problem, static_cast<const float*>(operands.x), b, block, places,
                              parts);
     }
-    multiply_points<Tile>(problem, b, places, parts,
-                          static_cast<const float*>(operands.packed) + group * group_weights,
-                          group == b.groups - 1);
-    for (int64_t part = 0; part < kGroup && group * kGroup + part < problem.k; part += kWide)
+    const float* weights = static_cast<const float*>(operands.packed) +
+                           kFilterWeights<Tile, kHalf> * problem.c * filter;
+    if constexpr (kHalf)
+      multiply_half<Tile>(problem, b, places, parts, weights, group == b.groups - 1);
+    else
+      multiply_full<Tile>(problem, b, places, parts, weights, group == b.groups - 1);
+    for (int64_t part = 0; part < kGroup && filter + part < problem.k; part += kWide)
       transform_outputs<Tile>(problem, operands, b, block, places, parts, parts.sums + part,
-                              group * kGroup + part);
+                              filter + part);
   }
 }
 
