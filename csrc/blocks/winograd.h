@@ -181,7 +181,7 @@ struct Parts {
   float* inputs;   // [point][channel block][tile][kWide]
   float* sums;     // [point][tile][kGroup]
   float* pixels;   // rows of pixels x kWide lanes: the block's inputs, later a tile row's outputs
-  float* weights;  // kHalf: [point of a row][kStretch][kGroup]
+  float* weights;  // [2 points][kStretch][kGroup], of half-transformed ones
   float* planes;   // one row of outputs of kWide filters
   int64_t input_point, sum_point, pitch, plane_pitch;
   int64_t bytes;
@@ -198,7 +198,7 @@ CK_INLINE Parts<Tile> parts_of(const Blocking& b, bool half, void* base) {
   parts.inputs = take<float>(from, points * parts.input_point);
   parts.sums = take<float>(from, points * parts.sum_point);
   parts.pixels = take<float>(from, ((m * b.block_rows + 2) * parts.pitch + kWide) * kWide);
-  parts.weights = take<float>(from, half ? (Tile::kPoints - 2) * kStretch * kGroup : 0);
+  parts.weights = take<float>(from, half ? 2 * kStretch * kGroup : 0);
   parts.planes = take<float>(from, kWide * parts.plane_pitch);
   parts.bytes = from.used;
   return parts;
@@ -344,39 +344,47 @@ CK_NOINLINE void multiply_full(const Problem& problem, const Blocking& b, const 
     }
 }
 
-// The same from weights [row of points][c][3][kGroup], transformed vertically only: half the memory
-// and half the traffic. A stretch of channels is transformed horizontally into a buffer in the
-// first-level cache and used at once for all tiles; the first and the last point of a row are the
-// packed weights themselves.
+// Finishes points kFirst and kFirst + 1 of a row of half-transformed weights:
+// to[2][kStretch][kGroup].
+template <class Tile, int kFirst>
+CK_NOINLINE void finish_weights(const float* weights, int64_t channels, float* to) {
+  for (int64_t c = 0; c < channels; ++c, weights += 3 * kGroup, to += kGroup)
+    for (int64_t lane = 0; lane < kGroup; lane += kWide) {
+      const float* from = weights + lane;
+      const Vec<float> g[3] = {load(from), load(from + kGroup), load(from + 2 * kGroup)};
+      Vec<float> u[Tile::kPoints];
+      transform_filter(Tile{}, g, u);
+      store(to + lane, u[kFirst]);
+      store(to + kStretch * kGroup + lane, u[kFirst + 1]);
+    }
+}
+
+// The same as multiply_full from weights [row of points][c][3][kGroup], transformed vertically
+// only: half the memory and half the traffic. A stretch of channels is transformed horizontally,
+// two points at a time, into a buffer in the first-level cache and used at once for all tiles; the
+// first and the last point of a row are the packed weights themselves.
 template <class Tile>
 CK_NOINLINE void multiply_half(const Problem& problem, const Blocking& b, const Places& places,
                                const Parts<Tile>& parts, const float* weights, bool last_group) {
-  constexpr int n = Tile::kPoints;
+  constexpr int n = Tile::kPoints, last_pair = n - 3;
+  constexpr int64_t step = 3 * kGroup, share = step / n;
   for (int row = 0; row < n; ++row)
     for (int64_t depth = 0; depth < problem.c; depth += kStretch) {
       const int64_t channels = problem.c - depth < kStretch ? problem.c - depth : kStretch;
-      for (int64_t c = 0; c < channels; ++c)
-        for (int64_t lane = 0; lane < kGroup; lane += kWide) {
-          const float* from = weights + c * 3 * kGroup + lane;
-          const Vec<float> g[3] = {load(from), load(from + kGroup), load(from + 2 * kGroup)};
-          Vec<float> u[n];
-          transform_filter(Tile{}, g, u);
-          CK_UNROLL(6)
-          for (int j = 1; j < n - 1; ++j)
-            store(parts.weights + ((j - 1) * kStretch + c) * kGroup + lane, u[j]);
-        }
       const bool last = last_group && row == n - 1 && depth + channels == problem.c;
-      const float* next = last ? weights : weights + channels * 3 * kGroup;
-      constexpr int64_t share = 3 * kGroup / n;
+      const float* next = last ? weights : weights + channels * step;
       for (int j = 0; j < n; ++j, next += last ? 0 : channels * share) {
         const bool packed = j == 0 || j == n - 1;
-        multiply_point(b, places, parts, row * n + j, depth, channels,
-                       j == 0       ? weights
-                       : j == n - 1 ? weights + 2 * kGroup
-                                    : parts.weights + (j - 1) * kStretch * kGroup,
-                       packed ? 3 * kGroup : kGroup, next, share);
+        if (j == 1) finish_weights<Tile, 1>(weights, channels, parts.weights);
+        if (j == last_pair && j > 1)
+          finish_weights<Tile, last_pair>(weights, channels, parts.weights);
+        const float* from = j == 0       ? weights
+                            : j == n - 1 ? weights + 2 * kGroup
+                                         : parts.weights + (j + 1) % 2 * kStretch * kGroup;
+        multiply_point(b, places, parts, row * n + j, depth, channels, from, packed ? step : kGroup,
+                       next, share);
       }
-      weights += channels * 3 * kGroup;
+      weights += channels * step;
     }
 }
 

@@ -11,14 +11,16 @@ namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
 
-// Fully transformed weights, four times the plain ones, while they stay in a second-level cache;
-// beyond it they would be streamed for every block, and half of them with a little arithmetic is
-// faster.
-bool weights_stay_cached(const Problem& problem) { return 144 * problem.c * problem.k <= 2400000; }
+// Fully transformed weights are four times the plain ones. They pay while they stay in a
+// second-level cache or where many tiles share them; else they would be streamed for a few tiles,
+// and half of them with a little arithmetic is faster.
+bool weights_are_reused(const Problem& problem) {
+  return 144 * problem.c * problem.k <= 2400000 || problem.p * problem.q > 1024;
+}
 bool always(const Problem&) { return true; }
 
 const Kernel kKernels[] = {
-    {"float32 full", kFloat32, kNchw, kNchw, weights_stay_cached, winograd_sizes<F4, false>, 1,
+    {"float32 full", kFloat32, kNchw, kNchw, weights_are_reused, winograd_sizes<F4, false>, 1,
      winograd_items<F4>, winograd_prepare<F4, false>, winograd_run<F4, false>},
     {"float32 half", kFloat32, kNchw, kNchw, always, winograd_sizes<F4, true>, 1,
      winograd_items<F4>, winograd_prepare<F4, true>, winograd_run<F4, true>},
