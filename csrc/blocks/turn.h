@@ -69,14 +69,14 @@ CK_NOINLINE void read_pixels(const Problem& problem, const float* x, int64_t cha
     // The last turn overlaps the one before.
     for (int64_t i = first; i < last; i += kLanes<float>) {
       const int64_t at = i + kLanes<float> <= last ? i : last - kLanes<float>;
-      turn(from + begin + at, plane, to + at * kLanes<float>, kLanes<float>);
+      turn(from + (begin + at), plane, to + at * kLanes<float>, kLanes<float>);
     }
   } else if (step == 1) {
     alignas(kVectorBytes) float lines[kLanes<float> * kLanes<float>] = {};
     for (int64_t i = first; i < last; i += kLanes<float>) {
       const int64_t n = last - i < kLanes<float> ? last - i : kLanes<float>;
       for (int64_t j = 0; j < channels; ++j)
-        store(lines + j * kLanes<float>, load_first(from + j * plane + begin + i, n));
+        store(lines + j * kLanes<float>, load_first(from + (j * plane + begin + i), n));
       turn(lines, kLanes<float>, to + i * kLanes<float>, kLanes<float>);
     }
   } else if (plane == 1) {

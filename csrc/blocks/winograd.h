@@ -9,170 +9,18 @@
 #include "epilogue.h"
 #include "gemm.h"
 #include "turn.h"
+#include "winograd_tiles.h"
+#include "winograd_transforms.h"
 
 namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
 
-constexpr int64_t kWide = kLanes<float>;  // channels or filters in a vector
-constexpr int64_t kGroup = 2 * kWide;  // filters in a packed panel: a broadcast feeds two vectors
 // Tiles in registers, times two vectors of sums, beside the two of weights, a broadcast and
 // (without FMA) a product.
 constexpr int kMostRows = kRegisters == 32 ? 14 : kFma ? 6 : 4;
-constexpr int64_t kMostTiles = 64;  // in a block
 constexpr int64_t kStretch = 32;  // channels whose half-transformed weights are finished at a time
 constexpr int64_t kLine = 16;     // floats between planes: powers of two fall into one cache set
-
-// ---- transforms of one row or column ----
-
-// Points 0, 1, -1, infinity.
-struct F2 {
-  static constexpr int kOutputs = 2, kPoints = 4;
-};
-template <class V>
-CK_INLINE void transform_filter(F2, const V (&g)[3], V (&u)[4]) {
-  using Scalar = typename std::remove_reference<decltype(g[0][0])>::type;
-  constexpr Scalar half = Scalar(0.5);
-  const V even = half * (g[0] + g[2]), odd = half * g[1];
-  u[0] = g[0];
-  u[1] = even + odd;
-  u[2] = even - odd;
-  u[3] = g[2];
-}
-CK_INLINE void transform_input(F2, const Vec<float> (&d)[4], Vec<float> (&v)[4]) {
-  v[0] = d[0] - d[2];
-  v[1] = d[1] + d[2];
-  v[2] = d[2] - d[1];
-  v[3] = d[3] - d[1];
-}
-CK_INLINE void transform_output(F2, const Vec<float> (&m)[4], Vec<float> (&y)[2]) {
-  y[0] = m[0] + (m[1] + m[2]);
-  y[1] = (m[1] - m[2]) + m[3];
-}
-
-// Points 0, +-1/sqrt(2), +-sqrt(2), infinity: a quarter of the error of 0, +-1, +-2, infinity for
-// the same work. The norms of the filter transform (1, -2/3, 1/6, 1) stand in the output transform,
-// whose constants take them for nothing.
-struct F4 {
-  static constexpr int kOutputs = 4, kPoints = 6;
-};
-constexpr double kSmall = 0.70710678118654752,
-                 kLarge = 1.41421356237309505;  // the points; their squares are 1/2 and 2
-template <class V>
-CK_INLINE void transform_filter(F4, const V (&g)[3], V (&u)[6]) {
-  using Scalar = typename std::remove_reference<decltype(g[0][0])>::type;
-  constexpr Scalar half = Scalar(0.5), two = 2, small = Scalar(kSmall), large = Scalar(kLarge);
-  const V even_small = g[0] + half * g[2], odd_small = small * g[1];
-  const V even_large = g[0] + two * g[2], odd_large = large * g[1];
-  u[0] = g[0];
-  u[1] = even_small + odd_small;
-  u[2] = even_small - odd_small;
-  u[3] = even_large + odd_large;
-  u[4] = even_large - odd_large;
-  u[5] = g[2];
-}
-CK_INLINE void transform_input(F4, const Vec<float> (&d)[6], Vec<float> (&v)[6]) {
-  constexpr float half = 0.5f, two = 2.f, sum = 2.5f, small = float(kSmall), large = float(kLarge);
-  const Vec<float> even_small = d[4] - two * d[2], odd_small = small * (d[3] - two * d[1]);
-  const Vec<float> even_large = d[4] - half * d[2], odd_large = large * (d[3] - half * d[1]);
-  v[0] = (d[4] - sum * d[2]) + d[0];
-  v[1] = even_small + odd_small;
-  v[2] = even_small - odd_small;
-  v[3] = even_large + odd_large;
-  v[4] = even_large - odd_large;
-  v[5] = (d[5] - sum * d[3]) + d[1];
-}
-CK_INLINE void transform_output(F4, const Vec<float> (&m)[6], Vec<float> (&y)[4]) {
-  constexpr double norm_small = -2.0 / 3, norm_large = 1.0 / 6;
-  constexpr float s0 = float(norm_small), s1 = float(norm_small * kSmall),
-                  s2 = float(norm_small / 2), s3 = float(norm_small * kSmall / 2);
-  constexpr float l0 = float(norm_large), l1 = float(norm_large * kLarge),
-                  l2 = float(norm_large * 2), l3 = float(norm_large * kLarge * 2);
-  const Vec<float> even_small = m[1] + m[2], odd_small = m[1] - m[2];
-  const Vec<float> even_large = m[3] + m[4], odd_large = m[3] - m[4];
-  y[0] = m[0] + s0 * even_small + l0 * even_large;
-  y[1] = s1 * odd_small + l1 * odd_large;
-  y[2] = s2 * even_small + l2 * even_large;
-  y[3] = s3 * odd_small + (l3 * odd_large + m[5]);
-}
-
-// ---- tiles and blocks ----
-
-// Tiles along one axis: `full` of m outputs, then some of m - 1, which need no point at infinity:
-// 14 = 4 + 4 + 3 + 3.
-struct Axis {
-  int64_t outputs, tiles, full;
-};
-template <class Tile>
-CK_INLINE Axis axis_of(int64_t outputs) {
-  const int64_t m = Tile::kOutputs, tiles = (outputs + m - 1) / m, spare = tiles * m - outputs;
-  return {outputs, tiles, spare < tiles ? tiles - spare : 0};
-}
-template <class Tile>
-CK_INLINE int64_t tile_begin(const Axis& axis, int64_t tile) {
-  const int64_t m = Tile::kOutputs;
-  const int64_t at = tile <= axis.full ? tile * m : axis.full * m + (tile - axis.full) * (m - 1);
-  return at < axis.outputs ? at : axis.outputs;
-}
-
-// Blocks of neighbouring tiles, whose transformed inputs stay in the second-level cache while all
-// filters pass over them.
-struct Blocking {
-  Axis rows, columns;
-  int64_t row_blocks, column_blocks;
-  int64_t block_rows, block_columns, tiles;  // the largest block's
-  int64_t channel_blocks, groups;
-};
-template <class Tile>
-CK_INLINE Blocking blocking_of(const Problem& problem) {
-  Blocking b{};
-  b.rows = axis_of<Tile>(problem.p);
-  b.columns = axis_of<Tile>(problem.q);
-  b.channel_blocks = (problem.c + kWide - 1) / kWide;
-  b.groups = (problem.k + kGroup - 1) / kGroup;
-  // Weights beyond the cache are streamed once per block: then larger blocks, up to 56 tiles.
-  const int64_t points = Tile::kPoints * Tile::kPoints,
-                input = points * 4 * b.channel_blocks * kWide;
-  const bool streamed = input * problem.k > (int64_t(5) << 19);
-  int64_t tiles = (streamed ? int64_t(4) << 20 : int64_t(1) << 20) / input;
-  const int64_t most = streamed || Tile::kPoints == 4 ? 56 : 28;
-  tiles = tiles < 14 ? 14 : tiles > most ? most : tiles;
-  if (tiles * input > (int64_t(8) << 20)) tiles = (int64_t(8) << 20) / input + 1;
-  b.column_blocks = (b.columns.tiles + tiles - 1) / tiles;
-  b.block_columns = (b.columns.tiles + b.column_blocks - 1) / b.column_blocks;
-  const int64_t rows = tiles / b.block_columns;
-  b.row_blocks = (b.rows.tiles + rows - 1) / rows;
-  b.block_rows = (b.rows.tiles + b.row_blocks - 1) / b.row_blocks;
-  b.tiles = b.block_rows * b.block_columns;
-  return b;
-}
-struct Block {
-  int64_t row, rows, column, columns;  // in tiles
-};
-CK_INLINE Block block_at(const Blocking& b, int64_t index) {
-  const int64_t i = index / b.column_blocks, j = index % b.column_blocks;
-  const int64_t row = b.rows.tiles * i / b.row_blocks,
-                column = b.columns.tiles * j / b.column_blocks;
-  return {row, b.rows.tiles * (i + 1) / b.row_blocks - row, column,
-          b.columns.tiles * (j + 1) / b.column_blocks - column};
-}
-// Where each tile of a block stands among those that need a point, or -1 where it does not: at[0]
-// for finite points, [1] for infinite rows, [2] for infinite columns, [3] for both.
-struct Places {
-  int count[4];
-  int16_t at[4][kMostTiles];
-};
-CK_INLINE void find_places(const Blocking& b, const Block& block, Places& places) {
-  for (int kind = 0; kind < 4; ++kind) {
-    int count = 0, tile = 0;
-    for (int64_t i = block.row; i < block.row + block.rows; ++i)
-      for (int64_t j = block.column; j < block.column + block.columns; ++j, ++tile) {
-        const bool spared = ((kind & 1) && i >= b.rows.full) || ((kind & 2) && j >= b.columns.full);
-        places.at[kind][tile] = int16_t(spared ? -1 : count++);
-      }
-    places.count[kind] = count;
-  }
-}
 
 // ---- memory ----
 
@@ -211,13 +59,13 @@ CK_NOINLINE void transform_inputs(const Problem& problem, const float* x, const 
                                   const Block& block, const Places& places,
                                   const Parts<Tile>& parts) {
   constexpr int n = Tile::kPoints;
-  const int64_t top = tile_begin<Tile>(b.rows, block.row),
-                left = tile_begin<Tile>(b.columns, block.column);
+  const int64_t top = tile_begin<Tile>(b.rows, block.row);
+  const int64_t left = tile_begin<Tile>(b.columns, block.column);
   const int64_t height = tile_begin<Tile>(b.rows, block.row + block.rows - 1) + n - top;
   const int64_t width = tile_begin<Tile>(b.columns, block.column + block.columns - 1) + n - left;
   for (int64_t cb = 0; cb < b.channel_blocks; ++cb) {
-    const int64_t channel = cb * kWide,
-                  channels = problem.c - channel < kWide ? problem.c - channel : kWide;
+    const int64_t channel = cb * kWide;
+    const int64_t channels = problem.c - channel < kWide ? problem.c - channel : kWide;
     for (int64_t i = 0; i < height; ++i)
       read_pixels(problem, x + channel * problem.x.c, channels, top + i - problem.pad_top,
                   left - problem.pad_left, width, parts.pixels + i * parts.pitch * kWide);
@@ -252,8 +100,8 @@ CK_NOINLINE void transform_inputs(const Problem& problem, const float* x, const 
   }
 }
 
-// sums[tile][kGroup] = (or +=) sum over c < depth of inputs[c / kWide][tile][c % kWide]
-// weights[c][kGroup]
+// sums[tile][f] = (or +=) sum over c < depth of inputs[c / kWide][tile][c % kWide] weights[c][f], f
+// < kGroup
 struct Product {
   const float* inputs;
   int64_t input_block;  // distance of channel blocks
@@ -401,8 +249,8 @@ CK_NOINLINE void transform_outputs(const Problem& problem, const Operands& opera
       Vec<float> half[n][m];
       CK_UNROLL(6)
       for (int column = 0; column < n; ++column) {
-        const int place = places.at[2 * (column == n - 1)][tile],
-                  last = places.at[2 * (column == n - 1) + 1][tile];
+        const int place = places.at[2 * (column == n - 1)][tile];
+        const int last = places.at[2 * (column == n - 1) + 1][tile];
         Vec<float> d[n];
         CK_UNROLL(6)
         for (int row = 0; row < n; ++row) {
@@ -425,8 +273,8 @@ CK_NOINLINE void transform_outputs(const Problem& problem, const Operands& opera
           store(to + (row * parts.pitch + column) * kWide, y[column]);
       }
     }
-    const int64_t top = tile_begin<Tile>(b.rows, block.row + i),
-                  bottom = tile_begin<Tile>(b.rows, block.row + i + 1);
+    const int64_t top = tile_begin<Tile>(b.rows, block.row + i);
+    const int64_t bottom = tile_begin<Tile>(b.rows, block.row + i + 1);
     for (int64_t row = top; row < bottom; ++row) {
       for (int64_t column = 0; column < width; column += kWide)
         turn(parts.pixels + ((row - top) * parts.pitch + column) * kWide, kWide,
