@@ -48,8 +48,9 @@ CK_INLINE Bounds<T> bounds_of(const Epilogue& epilogue) {
   return {false, -infinity, infinity};
 }
 template <class T>
-CK_INLINE Vec<T> bounded(const Bounds<T>& bounds, Vec<T> v) {
-  return at_most<T>(at_least<T>(v, bounds.low), bounds.high);
+CK_INLINE Vec<T> bounded(Vec<T> low, Vec<T> high, Vec<T> v) {
+  v = v < low ? low : v;
+  return v > high ? high : v;
 }
 
 // y[filter][row][column + i] = activate(sums[i] + bias[filter] + residual[...]) for i < count. sums is changed.

@@ -69,7 +69,6 @@ CK_INLINE Vec<T> load_lanes(const T*, Mask<T>) {
 // Output rows in registers. Unrolled: 7 divides the sides of 7, 14, 28, 56 and 112 of the networks. Any filter: 4 rows x 2
 // vectors, 8 sums that share each weight and each vector of x.
 constexpr int kUnrolledRows = 7, kAnyRows = 4, kAnyVecs = 2;
-constexpr int kMostUnrolledRows = (kUnrolledRows - 1) * 2 + 5;  // of input: stride 2, filter 5
 constexpr int64_t kPartial = 256;  // longest chain of multiply-adds: longer ones lose accuracy
 
 CK_INLINE bool unrolled(const Problem& problem) {
@@ -120,65 +119,108 @@ void prepare(const Problem& problem, const void* w, void* packed) {
   __builtin_memcpy(packed, w, size_t(problem.k * problem.r * problem.s) * sizeof(T));
 }
 
-// Output rows [row, row + rows) of one filter.
+// Input rows [top, top + count) of a channel, with their padding.
 template <class T>
-struct Band {
-  const Problem& problem;
-  const Operands& operands;
-  Bounds<T> bounds;
-  bool plain;  // whole vectors can go from registers to memory
-  int64_t filter, row, rows;
-  const T* weights;
-};
+void copy_band(const Problem& problem, const T* x, int64_t channel, int64_t top, int64_t count, const Grid& grid, T* to) {
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t j = 0; j < grid.planes; ++j)
+      read_every(problem, x, channel, top + i, j - problem.pad_left, grid.planes, grid.plane,
+                 to + i * grid.pitch + j * grid.plane);
+}
 
-// Finishes and stores one vector of an output row.
+// ---- stores -----------------------------------------------------------------------------------------------------------
+
+// Output rows [row, row + rows) of one filter.
+struct Band {
+  int64_t filter, row, rows;
+};
+// How they leave the registers. A value of the loop that uses it: nothing here is read again after a store.
 template <class T>
-CK_INLINE void store_vector(const Band<T>& band, int64_t i, int64_t column, Vec<T> sum) {
-  const Problem& problem = band.problem;
+struct Exit {
+  bool plain;  // whole vectors can go from registers to memory
+  Vec<T> bias, low, high;
+  T* y;  // the band's first element
+  int64_t y_row;
+  const T* residual;  // the same, or null
+  int64_t residual_row;
+};
+template <class T>
+CK_INLINE Exit<T> exit_of(const Problem& problem, const Operands& operands, const Band& band) {
+  const Epilogue& epilogue = operands.epilogue;
+  const Bounds<T> bounds = bounds_of<T>(epilogue);
+  Exit<T> out;
+  out.plain = bounds.any && problem.y.w == 1 && (!epilogue.residual || problem.residual.w == 1);
+  out.bias = splat(epilogue.bias ? static_cast<const T*>(epilogue.bias)[band.filter] : T(0));
+  out.low = splat(bounds.low);
+  out.high = splat(bounds.high);
+  out.y_row = problem.y.h;
+  out.y = static_cast<T*>(operands.y) + band.filter * problem.y.c + band.row * problem.y.h;
+  out.residual_row = problem.residual.h;
+  out.residual = static_cast<const T*>(epilogue.residual);
+  if (out.residual) out.residual += band.filter * problem.residual.c + band.row * problem.residual.h;
+  return out;
+}
+// The general way, out of line so that the sums of the loops above it stay in registers.
+template <class T>
+CK_NOINLINE void finish_vectors(const Problem& problem, const Operands& operands, int64_t filter, int64_t row, int64_t rows,
+                                int64_t column, const Vec<T>* sums) {
   const int64_t left = problem.q - column, count = left < kLanes<T> ? left : kLanes<T>;
-  if (!band.plain) {
-    alignas(kVectorBytes) T sums[kLanes<T>];
-    store(sums, sum);
-    finish_row(problem, band.operands, band.filter, band.row + i, column, sums, count);
+  for (int64_t i = 0; i < rows; ++i) {
+    alignas(kVectorBytes) T values[kLanes<T>];
+    store(values, sums[i]);
+    finish_row(problem, operands, filter, row + i, column, values, count);
+  }
+}
+// Finishes and stores one vector of each output row of the band.
+template <class T, int kRows>
+CK_INLINE void store_column(const Problem& problem, const Operands& operands, const Band& band, const Exit<T>& out,
+                            int64_t columns, int64_t column, const Vec<T> (&sums)[kRows]) {
+  if (!out.plain) {
+    Vec<T> copy[kRows];
+    CK_UNROLL(8)
+    for (int i = 0; i < kRows; ++i) copy[i] = sums[i];
+    finish_vectors<T>(problem, operands, band.filter, band.row, band.rows, column, copy);
     return;
   }
-  const Epilogue& epilogue = band.operands.epilogue;
-  Vec<T> v = sum + splat(epilogue.bias ? static_cast<const T*>(epilogue.bias)[band.filter] : T(0));
-  T* y = static_cast<T*>(band.operands.y) + band.filter * problem.y.c + (band.row + i) * problem.y.h + column;
-  const T* residual = static_cast<const T*>(epilogue.residual);
-  if (residual) residual += band.filter * problem.residual.c + (band.row + i) * problem.residual.h + column;
-  if (count == kLanes<T>) {
-    if (residual) v += load(residual);
-    store(y, bounded(band.bounds, v));
-  } else {
-    if (residual) v += load_first(residual, count);
-    store_first(y, count, bounded(band.bounds, v));
+  const int64_t count = columns - column;
+  if (count >= kLanes<T> && !out.residual) {
+    CK_UNROLL(8)
+    for (int i = 0; i < kRows; ++i)
+      if (i < band.rows) store(out.y + i * out.y_row + column, bounded<T>(out.low, out.high, sums[i] + out.bias));
+    return;
+  }
+  CK_UNROLL(8)
+  for (int i = 0; i < kRows; ++i) {
+    if (i >= band.rows) break;
+    Vec<T> v = sums[i] + out.bias;
+    T* y = out.y + i * out.y_row + column;
+    const int64_t lanes = count < kLanes<T> ? count : kLanes<T>;
+    if (out.residual) v += load_first(out.residual + i * out.residual_row + column, lanes);
+    store_first(y, lanes, bounded<T>(out.low, out.high, v));
   }
 }
 
 // ---- unrolled filters -------------------------------------------------------------------------------------------------
 
-// One vector of each output row of the band. rows[i] points to column 0 of input row i, null where it is padding or not needed.
-// `first` is the column of x under the first tap of the first lane.
+template <class T, int kSize>
+struct EdgeMasks {
+  int64_t first;  // what they are for
+  Mask<T> at[kSize][2];
+};
+
+// One vector of each output row of the band. rows[i] points to column `first` of input row i, null where it is padding or not
+// needed; weights are spread over vectors.
 template <class T, int kSize, int kStride, bool kMasked>
-CK_INLINE void unrolled_tile(const Band<T>& band, const T* const* rows, const Vec<T>* weights, int64_t first,
-                             int64_t column) {
-  Vec<T> sum[kUnrolledRows];
+CK_INLINE void unrolled_tile(const T* const* rows, int64_t first, const Vec<T>* weights, const EdgeMasks<T, kSize>& masks,
+                             Vec<T> (&sum)[kUnrolledRows]) {
   CK_UNROLL(8)
   for (int i = 0; i < kUnrolledRows; ++i) sum[i] = Vec<T>{};
-  // The loads that a row takes: at offset j for stride 1; for stride 2 a pair at every second offset, shuffled apart.
-  Mask<T> masks[kSize][2];
-  if constexpr (kMasked) {
-    CK_UNROLL(8)
-    for (int s = 0; s < kSize; s += kStride)
-      CK_UNROLL(2)
-      for (int j = 0; j < kStride; ++j) masks[s][j] = lanes_inside<T>(first + s + j * kLanes<T>, band.problem.w);
-  }
   CK_UNROLL(32)
   for (int i = 0; i < (kUnrolledRows - 1) * kStride + kSize; ++i) {
     const T* row = rows[i];
     if (!row) continue;
     row += first;
+    // Stride 1: a load for each tap. Stride 2: a pair of loads for every second tap, shuffled apart.
     Vec<T> taps[kSize];
     CK_UNROLL(8)
     for (int s = 0; s < kSize; s += kStride) {
@@ -186,7 +228,7 @@ CK_INLINE void unrolled_tile(const Band<T>& band, const T* const* rows, const Ve
       CK_UNROLL(2)
       for (int j = 0; j < kStride; ++j) {
         if constexpr (kMasked)
-          part[j] = load_lanes(row + s + j * kLanes<T>, masks[s][j]);
+          part[j] = load_lanes(row + s + j * kLanes<T>, masks.at[s][j]);
         else
           part[j] = load(row + s + j * kLanes<T>);
       }
@@ -205,168 +247,55 @@ CK_INLINE void unrolled_tile(const Band<T>& band, const T* const* rows, const Ve
         if (r >= 0 && r < kSize) sum[p] += taps[s] * weights[r * kSize + s];
       }
   }
-  CK_UNROLL(8)
-  for (int i = 0; i < kUnrolledRows; ++i)
-    if (i < band.rows) store_vector(band, i, column, sum[i]);
 }
 
 template <class T, int kSize, int kStride>
-CK_NOINLINE void unrolled_band(const Band<T>& band, const T* const* rows, bool copied) {
-  const Problem& problem = band.problem;
-  Vec<T> weights[kSize * kSize];
-  CK_UNROLL(32)
-  for (int i = 0; i < kSize * kSize; ++i) weights[i] = splat(band.weights[i]);
-  constexpr int64_t reach = (kSize - 1) / kStride * kStride + kStride * kLanes<T>;  // columns from the first load to the last
-  for (int64_t column = 0; column < problem.q; column += kLanes<T>) {
-    const int64_t first = column * kStride - problem.pad_left;
-    if constexpr (kMaskedLoads)
-      if (!copied && (first < 0 || first + reach > problem.w)) {
-        unrolled_tile<T, kSize, kStride, true>(band, rows, weights, first, column);
-        continue;
-      }
-    unrolled_tile<T, kSize, kStride, false>(band, rows, weights, first, column);
-  }
-}
-
-// ---- any filter -------------------------------------------------------------------------------------------------------
-
-template <class T, int kVecs>
-CK_INLINE void add_taps(Vec<T> (&sum)[kVecs], const T* x, const T* w, int64_t count, int64_t planes, int64_t plane,
-                        int64_t s) {
-  for (int64_t j = 0; j < count; ++j, ++s) {
-    const T* from = x + s % planes * plane + s / planes;
-    const Vec<T> weight = splat(w[s]);
-    CK_UNROLL(2)
-    for (int v = 0; v < kVecs; ++v) sum[v] += load(from + v * kLanes<T>) * weight;
-  }
-}
-
-// kVecs vectors of each output row of the band, from column on. The rows of x go by their row modulo the stride: within such a
-// phase, input row i meets filter row i - p of output row p.
-template <class T, int kVecs>
-CK_NOINLINE void any_tile(const Band<T>& band, const Grid& grid, const T* const copy, int64_t column) {
-  const Problem& problem = band.problem;
-  Vec<T> sum[kAnyRows][kVecs], total[kAnyRows][kVecs];
-  CK_UNROLL(8)
-  for (int p = 0; p < kAnyRows; ++p)
-    CK_UNROLL(2)
-    for (int v = 0; v < kVecs; ++v) sum[p][v] = total[p][v] = Vec<T>{};
-  const int64_t top = band.row * problem.stride_h - problem.pad_top;
-  int64_t chain = 0;
-  for (int64_t phase = 0; phase < problem.stride_h && phase < problem.r; ++phase) {
-    const int64_t taps = (problem.r - phase + problem.stride_h - 1) / problem.stride_h;
-    for (int64_t s = 0; s < problem.s; s += kPartial) {
-      const int64_t columns = problem.s - s < kPartial ? problem.s - s : kPartial;
-      for (int64_t i = 0; i < taps + band.rows - 1; ++i) {
-        const int64_t row = phase + i * problem.stride_h;
-        if (source_row(problem, top + row) < 0) continue;
-        if (chain + columns > kPartial) {
-          CK_UNROLL(8)
-          for (int p = 0; p < kAnyRows; ++p)
-            CK_UNROLL(2)
-            for (int v = 0; v < kVecs; ++v) {
-              total[p][v] += sum[p][v];
-              sum[p][v] = Vec<T>{};
-            }
-          chain = 0;
-        }
-        chain += columns;
-        const T* x = copy + row * grid.pitch + column;
-        const T* w = band.weights + row * problem.s;
-        const int64_t up = problem.stride_h * problem.s;  // one output row further down: one filter row less
-        if (i >= kAnyRows - 1 && i < taps) {
-          int64_t plane = s % grid.planes, at = plane * grid.plane + s / grid.planes;
-          for (int64_t j = s; j < s + columns; ++j) {
-            Vec<T> taken[kVecs];
-            CK_UNROLL(2)
-            for (int v = 0; v < kVecs; ++v) taken[v] = load(x + at + v * kLanes<T>);
-            CK_UNROLL(8)
-            for (int p = 0; p < kAnyRows; ++p) {
-              const Vec<T> weight = splat(w[j - p * up]);
-              CK_UNROLL(2)
-              for (int v = 0; v < kVecs; ++v) sum[p][v] += taken[v] * weight;
-            }
-            at += grid.plane;
-            if (++plane == grid.planes) {
-              plane = 0;
-              at -= grid.pitch - 1;
-            }
-          }
-        } else {
-          CK_UNROLL(8)
-          for (int p = 0; p < kAnyRows; ++p)
-            if (i >= p && i - p < taps) add_taps<T, kVecs>(sum[p], x, w - p * up, columns, grid.planes, grid.plane, s);
-        }
-      }
-    }
-  }
-  CK_UNROLL(8)
-  for (int p = 0; p < kAnyRows; ++p)
-    CK_UNROLL(2)
-    for (int v = 0; v < kVecs; ++v)
-      if (p < band.rows && column + v * kLanes<T> < problem.q)
-        store_vector(band, p, column + v * kLanes<T>, total[p][v] + sum[p][v]);
-}
-
-template <class T>
-void any_band(const Band<T>& band, const Grid& grid, const T* copy) {
-  for (int64_t column = 0; column < band.problem.q;) {
-    if (band.problem.q - column > kLanes<T>) {
-      any_tile<T, kAnyVecs>(band, grid, copy, column);
-      column += kAnyVecs * kLanes<T>;
-    } else {
-      any_tile<T, 1>(band, grid, copy, column);
-      column += kLanes<T>;
-    }
-  }
-}
-
-// ---- items: bands of filters ------------------------------------------------------------------------------------------
-
-template <class T>
-void copy_band(const Problem& problem, const T* x, int64_t channel, int64_t top, int64_t count, const Grid& grid, T* to) {
-  for (int64_t i = 0; i < count; ++i)
-    for (int64_t j = 0; j < grid.planes; ++j)
-      read_every(problem, x, channel, top + i, j - problem.pad_left, grid.planes, grid.plane,
-                 to + i * grid.pitch + j * grid.plane);
-}
-
-template <class T>
-void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {
+CK_NOINLINE void unrolled_run(const Problem& problem, int64_t begin, int64_t end, const Operands& operands) {
   const Grid grid = grid_of<T>(problem);
-  const Epilogue& epilogue = operands.epilogue;
-  const T* x = static_cast<const T*>(operands.x);
-  T* copy = static_cast<T*>(operands.scratch);
-  const bool fixed = unrolled(problem);
+  const T* const x = static_cast<const T*>(operands.x);
+  T* const copy = static_cast<T*>(operands.scratch);
   const bool zero_sides = problem.padding_mode == kZeros || (problem.pad_left == 0 && problem.pad_right == 0);
-  const bool copies = !fixed || !kMaskedLoads || problem.x.w != 1 || !zero_sides;
-  Band<T> band{problem, operands, bounds_of<T>(epilogue), false, 0, 0, 0, nullptr};
-  band.plain = band.bounds.any && problem.y.w == 1 && (!epilogue.residual || problem.residual.w == 1);
-  const int64_t multiplier = problem.k / problem.c;
+  const bool copies = !kMaskedLoads || problem.x.w != 1 || !zero_sides;
+  const int64_t multiplier = problem.k / problem.c, columns = problem.q, width = problem.w, left = problem.pad_left;
+  constexpr int64_t reach = (kSize - 1) / kStride * kStride + kStride * kLanes<T>;  // columns from the first load to the last
+  EdgeMasks<T, kSize> masks{};
+  masks.first = INT64_MAX;
   int64_t filter = begin / grid.bands, part = begin % grid.bands;
   for (int64_t item = begin; item < end; ++item) {
-    const int64_t channel = multiplier == 1 ? filter : filter / multiplier;
-    band.filter = filter;
-    band.row = part * grid.rows;
-    band.rows = problem.p - band.row < grid.rows ? problem.p - band.row : grid.rows;
-    band.weights = static_cast<const T*>(operands.packed) + filter * problem.r * problem.s;
-    const int64_t top = band.row * problem.stride_h - problem.pad_top;
-    const int64_t count = input_rows(problem, band.rows);
+    const int64_t channel = multiplier == 1 ? filter : filter / multiplier, row = part * grid.rows;
+    const Band band{filter, row, problem.p - row < grid.rows ? problem.p - row : grid.rows};
+    const Exit<T> out = exit_of<T>(problem, operands, band);
+    const int64_t top = row * kStride - problem.pad_top, count = input_rows(problem, band.rows);
     if (copies) copy_band(problem, x, channel, top, count, grid, copy);
-    if (!fixed) {
-      any_band(band, grid, copy);
-    } else {
-      const T* rows[kMostUnrolledRows];
-      for (int64_t i = 0; i < kMostUnrolledRows; ++i) {
-        const int64_t from = i < count ? source_row(problem, top + i) : -1;
-        rows[i] = from < 0 ? nullptr
-                  : copies ? copy + i * grid.pitch + problem.pad_left
-                           : x + channel * problem.x.c + from * problem.x.h;
+    constexpr int kInputRows = (kUnrolledRows - 1) * kStride + kSize;
+    const T* rows[kInputRows];
+    for (int64_t i = 0; i < kInputRows; ++i) {
+      const int64_t from = i < count ? source_row(problem, top + i) : -1;
+      rows[i] = from < 0 ? nullptr : copies ? copy + i * grid.pitch + left : x + channel * problem.x.c + from * problem.x.h;
+    }
+    const T* w = static_cast<const T*>(operands.packed) + filter * kSize * kSize;
+    Vec<T> weights[kSize * kSize];
+    CK_UNROLL(32)
+    for (int i = 0; i < kSize * kSize; ++i) weights[i] = splat(w[i]);
+    for (int64_t column = 0; column < columns; column += kLanes<T>) {
+      const int64_t first = column * kStride - left;
+      Vec<T> sum[kUnrolledRows];
+      bool edge = false;
+      if constexpr (kMaskedLoads) {
+        edge = !copies && (first < 0 || first + reach > width);
+        if (edge) {
+          if (masks.first != first) {
+            CK_UNROLL(8)
+            for (int s = 0; s < kSize; s += kStride)
+              CK_UNROLL(2)
+              for (int j = 0; j < kStride; ++j) masks.at[s][j] = lanes_inside<T>(first + s + j * kLanes<T>, width);
+            masks.first = first;
+          }
+          unrolled_tile<T, kSize, kStride, true>(rows, first, weights, masks, sum);
+        }
       }
-      if (problem.r == 3)
-        problem.stride_h == 1 ? unrolled_band<T, 3, 1>(band, rows, copies) : unrolled_band<T, 3, 2>(band, rows, copies);
-      else
-        problem.stride_h == 1 ? unrolled_band<T, 5, 1>(band, rows, copies) : unrolled_band<T, 5, 2>(band, rows, copies);
+      if (!edge) unrolled_tile<T, kSize, kStride, false>(rows, first, weights, masks, sum);
+      store_column(problem, operands, band, out, columns, column, sum);
     }
     if (++part == grid.bands) {
       part = 0;
@@ -375,6 +304,113 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
   }
 }
 
+// ---- any filter -------------------------------------------------------------------------------------------------------
+
+// kVecs vectors of each output row of the band, from column on. Filter rows and columns go by their place modulo the stride:
+// within such a phase, input row i meets filter row i - p of output row p, and the next filter column the next column of a plane.
+template <class T, int kVecs>
+CK_NOINLINE void any_tile(const Problem& problem, const Operands& operands, const Band& band, const Grid& grid, const T* copy,
+                          const T* weights, int64_t column) {
+  Vec<T> sum[kAnyRows][kVecs], total[kAnyRows][kVecs];
+  CK_UNROLL(8)
+  for (int p = 0; p < kAnyRows; ++p)
+    CK_UNROLL(2)
+    for (int v = 0; v < kVecs; ++v) sum[p][v] = total[p][v] = Vec<T>{};
+  const int64_t top = band.row * problem.stride_h - problem.pad_top, pitch = grid.pitch;
+  const int64_t step = problem.stride_w, up = problem.stride_h * problem.s;  // to the next tap; from an output row to the next
+  int64_t chain = 0;  // products in the sums
+  for (int64_t row_phase = 0; row_phase < problem.stride_h && row_phase < problem.r; ++row_phase)
+    for (int64_t phase = 0; phase < step && phase < problem.s; ++phase) {
+      const int64_t taps = (problem.r - row_phase + problem.stride_h - 1) / problem.stride_h;
+      const int64_t columns = (problem.s - phase + step - 1) / step;
+      for (int64_t done = 0; done < columns; done += kPartial) {
+        const int64_t count = columns - done < kPartial ? columns - done : kPartial;
+        for (int64_t i = 0; i < taps + band.rows - 1; ++i) {
+          const int64_t row = row_phase + i * problem.stride_h;
+          if (source_row(problem, top + row) < 0) continue;
+          if (chain + count > kPartial) {
+            CK_UNROLL(8)
+            for (int p = 0; p < kAnyRows; ++p)
+              CK_UNROLL(2)
+              for (int v = 0; v < kVecs; ++v) {
+                total[p][v] += sum[p][v];
+                sum[p][v] = Vec<T>{};
+              }
+            chain = 0;
+          }
+          chain += count;
+          const T* x = copy + row * pitch + phase * grid.plane + done + column;
+          const T* w = weights + row * problem.s + phase + done * step;
+          if (i >= kAnyRows - 1 && i < taps) {
+            for (int64_t j = 0; j < count; ++j, ++x, w += step) {
+              Vec<T> taken[kVecs];
+              CK_UNROLL(2)
+              for (int v = 0; v < kVecs; ++v) taken[v] = load(x + v * kLanes<T>);
+              CK_UNROLL(8)
+              for (int p = 0; p < kAnyRows; ++p) {
+                const Vec<T> weight = splat(w[-p * up]);
+                CK_UNROLL(2)
+                for (int v = 0; v < kVecs; ++v) sum[p][v] += taken[v] * weight;
+              }
+            }
+          } else {  // the filter's first and last rows, which only some of the output rows meet
+            CK_UNROLL(8)
+            for (int p = 0; p < kAnyRows; ++p) {
+              if (i < p || i - p >= taps) continue;
+              for (int64_t j = 0; j < count; ++j) {
+                const Vec<T> weight = splat(w[j * step - p * up]);
+                CK_UNROLL(2)
+                for (int v = 0; v < kVecs; ++v) sum[p][v] += load(x + j + v * kLanes<T>) * weight;
+              }
+            }
+          }
+        }
+      }
+    }
+  const Exit<T> out = exit_of<T>(problem, operands, band);
+  CK_UNROLL(2)
+  for (int v = 0; v < kVecs; ++v) {
+    Vec<T> sums[kAnyRows];
+    CK_UNROLL(8)
+    for (int p = 0; p < kAnyRows; ++p) sums[p] = total[p][v] + sum[p][v];
+    store_column(problem, operands, band, out, problem.q, column + v * kLanes<T>, sums);
+  }
+}
+
+template <class T>
+CK_NOINLINE void any_run(const Problem& problem, int64_t begin, int64_t end, const Operands& operands) {
+  const Grid grid = grid_of<T>(problem);
+  const T* x = static_cast<const T*>(operands.x);
+  T* copy = static_cast<T*>(operands.scratch);
+  const int64_t multiplier = problem.k / problem.c;
+  for (int64_t item = begin; item < end; ++item) {
+    const int64_t filter = item / grid.bands, row = item % grid.bands * grid.rows;
+    const Band band{filter, row, problem.p - row < grid.rows ? problem.p - row : grid.rows};
+    copy_band(problem, x, filter / multiplier, row * problem.stride_h - problem.pad_top, input_rows(problem, band.rows), grid,
+              copy);
+    const T* weights = static_cast<const T*>(operands.packed) + filter * problem.r * problem.s;
+    for (int64_t column = 0; column < problem.q;) {
+      if (problem.q - column > kLanes<T>) {
+        any_tile<T, kAnyVecs>(problem, operands, band, grid, copy, weights, column);
+        column += kAnyVecs * kLanes<T>;
+      } else {
+        any_tile<T, 1>(problem, operands, band, grid, copy, weights, column);
+        column += kLanes<T>;
+      }
+    }
+  }
+}
+
+// ---- the table --------------------------------------------------------------------------------------------------------
+
+template <class T>
+void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {
+  if (!unrolled(problem)) return any_run<T>(problem, begin, end, operands);
+  if (problem.r == 3 && problem.stride_h == 1) return unrolled_run<T, 3, 1>(problem, begin, end, operands);
+  if (problem.r == 3) return unrolled_run<T, 3, 2>(problem, begin, end, operands);
+  if (problem.stride_h == 1) return unrolled_run<T, 5, 1>(problem, begin, end, operands);
+  return unrolled_run<T, 5, 2>(problem, begin, end, operands);
+}
 bool always(const Problem&) { return true; }
 const Kernel kKernels[] = {
     {"float32", kFloat32, kNchw, kNchw, always, sizes<float>, 1, items<float>, prepare<float>, run<float>},

@@ -206,14 +206,16 @@ CK_NOINLINE void pixel_tile(const Product<T>& of, const Target<T>& to) {
     T* y = static_cast<T*>(to.operands.y) + to.filter * problem.y.c + to.first;
     const T* residual = static_cast<const T*>(to.operands.epilogue.residual);
     if (residual) residual += to.filter * problem.residual.c + to.first;
+    const int64_t y_pitch = problem.y.c, residual_pitch = problem.residual.c;
+    const Vec<T> low = splat(to.bounds.low), high = splat(to.bounds.high);
     CK_UNROLL(32)
     for (int i = 0; i < kRows; ++i) {
       const Vec<T> bias = splat(biases ? biases[to.filter + i] : T(0));
       CK_UNROLL(8)
       for (int v = 0; v < kVecs; ++v) {
         Vec<T> value = sum[i][v] + bias;
-        if (residual) value += load(residual + i * problem.residual.c + v * kLanes<T>);
-        store(y + i * problem.y.c + v * kLanes<T>, bounded(to.bounds, value));
+        if (residual) value += load(residual + i * residual_pitch + v * kLanes<T>);
+        store(y + i * y_pitch + v * kLanes<T>, bounded<T>(low, high, value));
       }
     }
     return;
