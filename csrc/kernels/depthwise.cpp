@@ -66,9 +66,9 @@ CK_INLINE Vec<T> load_lanes(const T*, Mask<T>) {
 
 // ---- bands of rows ----------------------------------------------------------------------------------------------------
 
-// Output rows in registers. Unrolled: 7 divides the sides of 7, 14, 28, 56 and 112 of the networks. Any filter: 4 rows x 2
-// vectors, 8 sums that share each weight and each vector of x.
-constexpr int kUnrolledRows = 7, kAnyRows = 4, kAnyVecs = 2;
+// Output rows in registers. Unrolled: 7 divides the sides of 7, 14, 28, 56 and 112 of the networks. Any filter: 2
+// vectors of each row, which share its weights.
+constexpr int kUnrolledRows = 7, kAnyRows = kRegisters == 32 ? 7 : 4, kAnyVecs = 2;
 constexpr int64_t kPartial = 256;  // longest chain of multiply-adds: longer ones lose accuracy
 
 CK_INLINE bool unrolled(const Problem& problem) {
@@ -269,10 +269,15 @@ CK_NOINLINE void unrolled_run(const Problem& problem, int64_t begin, int64_t end
     if (copies) copy_band(problem, x, channel, top, count, grid, copy);
     constexpr int kInputRows = (kUnrolledRows - 1) * kStride + kSize;
     const T* rows[kInputRows];
-    for (int64_t i = 0; i < kInputRows; ++i) {
-      const int64_t from = i < count ? source_row(problem, top + i) : -1;
-      rows[i] = from < 0 ? nullptr : copies ? copy + i * grid.pitch + left : x + channel * problem.x.c + from * problem.x.h;
-    }
+    for (int64_t i = 0; i < kInputRows; ++i) rows[i] = nullptr;
+    const T* first_row = copies ? copy + left : x + channel * problem.x.c + top * problem.x.h;
+    const int64_t row_pitch = copies ? grid.pitch : problem.x.h;
+    const int64_t inside = top < 0 ? -top : 0, outside = problem.h - top < count ? problem.h - top : count;
+    for (int64_t i = inside; i < outside; ++i) rows[i] = first_row + i * row_pitch;
+    if (problem.padding_mode != kZeros && (inside > 0 || outside < count))
+      for (int64_t i = 0; i < count; ++i)
+        rows[i] = copies ? first_row + i * row_pitch
+                         : x + channel * problem.x.c + source_row(problem, top + i) * problem.x.h;
     const T* w = static_cast<const T*>(operands.packed) + filter * kSize * kSize;
     Vec<T> weights[kSize * kSize];
     CK_UNROLL(32)
@@ -305,6 +310,45 @@ CK_NOINLINE void unrolled_run(const Problem& problem, int64_t begin, int64_t end
 }
 
 // ---- any filter -------------------------------------------------------------------------------------------------------
+
+// sum[p] += one input row, for the output rows p in [kLow, kHigh) that it reaches. w is the filter row of output row 0.
+template <class T, int kVecs, int kLow, int kHigh>
+CK_INLINE void add_to(Vec<T> (&sum)[kAnyRows][kVecs], const T* x, const T* w, int64_t count, int64_t step, int64_t up) {
+  w -= kLow * up;
+  for (int64_t j = 0; j < count; ++j, ++x, w += step) {
+    Vec<T> taken[kVecs];
+    CK_UNROLL(2)
+    for (int v = 0; v < kVecs; ++v) taken[v] = load(x + v * kLanes<T>);
+    CK_UNROLL(8)
+    for (int p = kLow; p < kHigh; ++p) {
+      const Vec<T> weight = splat(w[(kLow - p) * up]);
+      CK_UNROLL(2)
+      for (int v = 0; v < kVecs; ++v) sum[p][v] += taken[v] * weight;
+    }
+  }
+}
+// Input row i of a phase, whose filter has `taps` rows, at least kAnyRows: the first rows reach only the first outputs, the last
+// ones only the last.
+template <class T, int kVecs, int kEdge = 1>
+CK_INLINE void add_row(Vec<T> (&sum)[kAnyRows][kVecs], const T* x, const T* w, int64_t count, int64_t step, int64_t up, int64_t i,
+                       int64_t taps) {
+  if constexpr (kEdge < kAnyRows) {
+    if (i == kEdge - 1) return add_to<T, kVecs, 0, kEdge>(sum, x, w, count, step, up);
+    if (i == taps - 1 + kEdge) return add_to<T, kVecs, kEdge, kAnyRows>(sum, x, w, count, step, up);
+    return add_row<T, kVecs, kEdge + 1>(sum, x, w, count, step, up, i, taps);
+  } else {
+    add_to<T, kVecs, 0, kAnyRows>(sum, x, w, count, step, up);
+  }
+}
+// The same where the filter has fewer rows than the band.
+template <class T, int kVecs, int kRow = 0>
+CK_INLINE void add_few(Vec<T> (&sum)[kAnyRows][kVecs], const T* x, const T* w, int64_t count, int64_t step, int64_t up, int64_t i,
+                       int64_t taps) {
+  if constexpr (kRow < kAnyRows) {
+    if (i >= kRow && i - kRow < taps) add_to<T, kVecs, kRow, kRow + 1>(sum, x, w, count, step, up);
+    add_few<T, kVecs, kRow + 1>(sum, x, w, count, step, up, i, taps);
+  }
+}
 
 // kVecs vectors of each output row of the band, from column on. Filter rows and columns go by their place modulo the stride:
 // within such a phase, input row i meets filter row i - p of output row p, and the next filter column the next column of a plane.
@@ -341,29 +385,10 @@ CK_NOINLINE void any_tile(const Problem& problem, const Operands& operands, cons
           chain += count;
           const T* x = copy + row * pitch + phase * grid.plane + done + column;
           const T* w = weights + row * problem.s + phase + done * step;
-          if (i >= kAnyRows - 1 && i < taps) {
-            for (int64_t j = 0; j < count; ++j, ++x, w += step) {
-              Vec<T> taken[kVecs];
-              CK_UNROLL(2)
-              for (int v = 0; v < kVecs; ++v) taken[v] = load(x + v * kLanes<T>);
-              CK_UNROLL(8)
-              for (int p = 0; p < kAnyRows; ++p) {
-                const Vec<T> weight = splat(w[-p * up]);
-                CK_UNROLL(2)
-                for (int v = 0; v < kVecs; ++v) sum[p][v] += taken[v] * weight;
-              }
-            }
-          } else {  // the filter's first and last rows, which only some of the output rows meet
-            CK_UNROLL(8)
-            for (int p = 0; p < kAnyRows; ++p) {
-              if (i < p || i - p >= taps) continue;
-              for (int64_t j = 0; j < count; ++j) {
-                const Vec<T> weight = splat(w[j * step - p * up]);
-                CK_UNROLL(2)
-                for (int v = 0; v < kVecs; ++v) sum[p][v] += load(x + j + v * kLanes<T>) * weight;
-              }
-            }
-          }
+          if (taps >= kAnyRows)
+            add_row<T, kVecs>(sum, x, w, count, step, up, i, taps);
+          else
+            add_few<T, kVecs>(sum, x, w, count, step, up, i, taps);
         }
       }
     }
