@@ -1,4 +1,4 @@
-"""Weight files -> {name: array}. Files are data: whatever stands in one, no code out of it is run."""
+"""Weight files -> {name: array}. Files are data: whatever one holds, no code of it is run."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ FORMATS = ".safetensors, .npz, .pth, .pt or .th"
 def load_weights(path: str | os.PathLike[str]) -> Weights:
     """Read a file of weights.
 
-    Reads safetensors, NumPy's `.npz`, and what `torch.save` writes of a `state_dict`, in all three of
-    its formats and saved from any device. No code out of a file is run: of a pickle only tensors and
-    containers are built. bfloat16 becomes float32; other dtypes are kept.
+    Reads safetensors, NumPy's `.npz`, and what `torch.save` writes of a `state_dict`, in all three
+    of its formats and saved from any device. No code of a file is run: of a pickle only tensors
+    and containers are built. bfloat16 becomes float32; other dtypes are kept.
 
     Parameters
     ----------

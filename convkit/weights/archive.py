@@ -1,7 +1,7 @@
 """The members of a zip archive, read with bounds.
 
-Written here and not left to `zipfile`, which takes sizes on trust and has many ways to fail: a member
-may unpack to 100 times its size and 1 MiB, no more, and what is stored unpacked is not copied.
+Written here and not left to `zipfile`, which takes sizes on trust and has many ways to fail: a
+member may unpack to 100 times its size and 1 MiB, no more; what is stored unpacked is not copied.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Archive:
             )
         what = f"member {shown(name)}"
         reader = Reader(self.data, "", member.header)
-        if reader.take(4, f"header of {what}") != b"PK\x03\x04":
+        if bytes(reader.take(4, f"header of {what}")) != b"PK\x03\x04":
             raise reader.fail(f"no header of {what} stands here")
         reader.take(22, f"header of {what}")
         name_size, extra_size = reader.numbers("<HH", f"header of {what}")
@@ -105,7 +105,7 @@ def _directory(data: bytes) -> dict[str, Member]:
 
 def _member(reader: Reader) -> Member:
     """The next entry of the directory."""
-    if reader.take(4, "entry") != b"PK\x01\x02":
+    if bytes(reader.take(4, "entry")) != b"PK\x01\x02":
         raise reader.fail("no entry stands here")
     (_, _, flags, method, _, _, checksum, packed, size, name_size, extra_size, comment_size,
      _, _, _, header) = reader.numbers("<HHHHHHIIIHHHHHII", "entry")  # fmt: skip

@@ -1,5 +1,8 @@
-"""What keeps a broken or hostile file from taking more than its share: a reader that knows its end, a
-budget of memory, and arrays checked against the bytes they are cut from."""
+"""What keeps a broken or hostile file from taking more than its share.
+
+A reader that knows its end, a budget of memory, and arrays checked against the bytes they are cut
+from.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +86,7 @@ def shown(value: object) -> str:
     if isinstance(value, int) and abs(value) >= 1 << 128:
         return f"an integer of {value.bit_length()} bits"
     if isinstance(value, str) and len(value) > 80:
-        return f"{ascii(value[:77])}..."
+        return f"{value[:77]!a}..."
     return ascii(value) if isinstance(value, (str, int, float, bool)) else type(value).__name__
 
 

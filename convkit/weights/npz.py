@@ -37,7 +37,7 @@ def read_npz(contents: bytes) -> Weights:
         array = cut_array(
             f"array {shown(member)}", data, dtype, stored, budget, big_endian=order == ">"
         )
-        if array.nbytes != len(data) and dtype != "bool":
+        if array.nbytes != len(data):
             raise ValueError(
                 f"{shown(member)}: {len(data)} bytes of data, but shape {shape} of {dtype} "
                 f"takes {array.nbytes}"

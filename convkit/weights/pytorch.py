@@ -1,6 +1,8 @@
-"""What `torch.save` writes: the zip archive of PyTorch 1.6 and later, the stream of pickles before it, and
-the tar archive of PyTorch 0.1. All three hold one pickle of containers with tensors, and the bytes of
-the storages that the tensors are views of. PyTorch itself is not needed.
+"""What `torch.save` writes, read without PyTorch.
+
+The zip archive of PyTorch 1.6 and later, the stream of pickles before it, and the tar archive of
+PyTorch 0.1. All three hold one pickle of containers with tensors, and the bytes of the storages
+that the tensors are views of.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ STREAM_VERSION = 1001
 #: Where a checkpoint keeps the weights, in order of preference.
 WEIGHT_KEYS = ("state_dict", "model_state_dict", "model")
 MOST_DEPTH = 16
-MOST_ENTRIES = 1_000_000
+MOST_ENTRIES = 250_000
 MOST_NAME = 1000
 
 
@@ -78,7 +80,7 @@ def itemsize(dtype: str) -> int:
 
 
 class _Storages:
-    """The storages that a pickle refers to by persistent ids, their sizes kept until the bytes come."""
+    """The storages that a pickle refers to, their sizes kept until the bytes come."""
 
     __slots__ = ("by_key",)
 
@@ -133,7 +135,7 @@ def _read_zip(contents: bytes, budget: Budget) -> Checkpoint:
 
 
 def _read_stream(contents: bytes) -> Checkpoint:
-    """Pickles of magic number, version, system, value and keys; then each storage: count, elements."""
+    """Pickles of magic, version, system, value, keys; then of each storage count and elements."""
     reader = Reader(memoryview(contents))
     if contents[:1] != b"\x80":
         raise ValueError("byte 0: no file of torch.save (neither zip, tar nor pickle begins here)")
@@ -165,7 +167,7 @@ def _stored(reader: Reader, storage: Storage) -> memoryview:
 
 
 def _read_tar(contents: bytes) -> Checkpoint:
-    """Members `storages`, `tensors` and `pickle`: the elements, the views of them, the containers."""
+    """Members `storages`, `tensors`, `pickle`: the elements, views of them, the containers."""
     members = read_tar_members(contents, ("storages", "tensors", "pickle"))
     reader = Reader(members["storages"], "storages: ")
     objects: dict[int, Storage | Tensor] = {}

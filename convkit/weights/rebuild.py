@@ -1,5 +1,6 @@
-"""The names that a PyTorch pickle of weights may use, and the tensors made of them: views of storages,
-described and checked but not yet read.
+"""The names that a PyTorch pickle of weights may use, and the tensors made of them.
+
+Tensors are views of storages, described and checked here, but not yet read.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class Storage:
         """A view of it, inside it."""
         if begin + count > self.count:
             raise ValueError(
-                f"a view of storage {shown(self.key)} reaches element {begin + count} of {self.count}"
+                f"a view of storage {shown(self.key)} reaches element {begin + count} "
+                f"of {self.count}"
             )
         return replace(self, begin=self.begin + begin, count=count)
 
@@ -46,7 +48,7 @@ _STORAGE_DTYPES = {
     "Bool": "bool", "ComplexFloat": "complex64", "ComplexDouble": "complex128",
     "Untyped": "uint8", "_Untyped": "uint8",
 }  # fmt: skip
-#: Full name of a storage class -> dtype. The device it was on, in the name or beside it, says nothing.
+#: Full name of a storage class -> dtype. The device it was on says nothing.
 STORAGES = {
     f"{module}.{stem}Storage": dtype
     for module in ("torch", "torch.cuda", "torch.storage")
@@ -79,7 +81,7 @@ def _tensor_v2(arguments: tuple[object, ...]) -> Tensor:
 
 
 def _tensor_v3(arguments: tuple[object, ...]) -> Tensor:
-    """With a dtype that has no storage class; the storage is bytes, offset and strides are elements."""
+    """Of a dtype without a storage class: the storage is bytes, offset and strides are elements."""
     dtype = arguments[6] if len(arguments) > 6 else None
     name = dtype.text.removeprefix("torch.") if isinstance(dtype, Name) else ""
     if name not in DTYPES:
@@ -91,7 +93,7 @@ def _tensor_v3(arguments: tuple[object, ...]) -> Tensor:
 def _first_tensor(arguments: tuple[object, ...]) -> Tensor:
     """Of a parameter, or of a tensor that was on another device: the tensor it wraps."""
     if not arguments or not isinstance(arguments[0], Tensor):
-        raise ValueError(f"expected a tensor, got {shown(arguments[0] if arguments else arguments)}")
+        raise ValueError(f"expected a tensor, got {shown(arguments[0] if arguments else ())}")
     return arguments[0]
 
 
@@ -123,7 +125,7 @@ def _ordered_dict(arguments: tuple[object, ...]) -> dict[object, object]:
 
 
 def _given(arguments: tuple[object, ...]) -> object:
-    """The first argument itself: of a size, a set, a counter or encoded bytes nothing else is needed."""
+    """The first argument itself: a size, a set, a counter or encoded bytes need no more."""
     return arguments[0] if arguments else []
 
 
@@ -144,6 +146,7 @@ _TENSOR_TYPES = {
     *(name.removesuffix("Storage") + "Tensor" for name in STORAGES),
 }  # fmt: skip
 
+_BUILTINS = ("set", "frozenset", "bytearray", "complex")
 #: Every name that is understood. What is not in here is refused.
 NAMES: dict[str, Name] = {
     name: Name(name, call)
@@ -157,11 +160,8 @@ NAMES: dict[str, Name] = {
         "collections.OrderedDict": _ordered_dict,
         "collections.Counter": _given,
         "_codecs.encode": _given,
-        **dict.fromkeys(
-            f"{module}.{kind}"
-            for module in ("builtins", "__builtin__")
-            for kind in ("set", "frozenset", "bytearray", "complex")
-        , _given),
+        **dict.fromkeys((f"builtins.{kind}" for kind in _BUILTINS), _given),
+        **dict.fromkeys((f"__builtin__.{kind}" for kind in _BUILTINS), _given),
         "numpy.dtype": _nothing,
         "numpy.core.multiarray.scalar": _nothing,
         "numpy._core.multiarray.scalar": _nothing,

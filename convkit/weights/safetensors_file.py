@@ -18,7 +18,7 @@ DTYPE_NAMES = {
 def read_safetensors(contents: bytes) -> Weights:
     """The tensors of a .safetensors file."""
     try:
-        tensors = safetensors.deserialize(contents)
+        tensors = safetensors.deserialize(contents)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
         raise ValueError(f"no valid safetensors file: {error}") from None
     budget = Budget(len(contents))

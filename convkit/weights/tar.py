@@ -1,4 +1,4 @@
-"""The members of a tar archive, as much as PyTorch 0.1 wrote: plain files behind 512-byte headers."""
+"""The members of a tar archive as PyTorch 0.1 wrote it: plain files behind 512-byte headers."""
 
 from __future__ import annotations
 

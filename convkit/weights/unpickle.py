@@ -1,10 +1,10 @@
-"""A pickle read as data: numbers, strings, containers, and what a caller's table of names makes of the rest.
+"""A pickle read as data: numbers, strings, containers, and the few names that a table explains.
 
-Python's own unpickler imports what a file asks for and calls it. This one is a small machine over the
-binary opcodes (protocols 1 to 5) that knows no way to import or to call anything: a name such as
-`torch._utils _rebuild_tensor_v2` is looked up in a table, and what stands not there is refused.
-Every instruction takes at least one byte and makes at most one small object, and there is a limit to
-their number, so a file cannot ask for more than a bounded time and memory. Nothing here recurses.
+Python's own unpickler imports what a file asks for and calls it. This one is a small machine over
+the binary opcodes (protocols 1 to 5) that has no way to import or to call anything: a name such as
+`torch._utils _rebuild_tensor_v2` is looked up in a table, and what does not stand there is refused.
+Every instruction takes at least one byte and makes at most one small object, and there is a limit
+to their number, so a file cannot ask for more than a bounded time and memory. Nothing recurses.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from convkit.weights.bounds import Reader, shown
 MOST_INSTRUCTIONS = 4_000_000
 MOST_INTEGER_BYTES = 255
 MOST_NAME = 256
-#: Calls may read what they are given; a file that gives the same long list again and again is refused.
+#: Calls read what they are given: a file may not give the same long list again and again.
 MOST_ARGUMENTS = 16_000_000
 #: From here on integers could be chosen to fall on one hash.
 MOST_KEY = 1 << 60
@@ -29,7 +29,7 @@ Call = Callable[[tuple[object, ...]], object]
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A class or function that a pickle names, and what a call of it gives: None = it is not called."""
+    """A class or function that a pickle names, and what a call of it gives (None: no call)."""
 
     text: str
     call: Call | None = None
@@ -253,7 +253,7 @@ def _constant(make: Callable[[], object]) -> Callable[[Unpickler], None]:
 
 
 STOP = ord(".")
-#: Opcode -> what it does. Left out: text forms of protocol 0, INST, OBJ, NEWOBJ_EX, EXT and buffers.
+#: Opcode -> what it does. Left out: text of protocol 0, INST, OBJ, NEWOBJ_EX, EXT, buffers.
 INSTRUCTIONS: dict[int, Callable[[Unpickler], None]] = {
     0x80: _skip(1),  # PROTO
     0x95: _skip(8),  # FRAME
