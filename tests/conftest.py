@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 import convkit
+from convkit import _convkit
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,3 +43,13 @@ def data() -> Path:
     if os.environ.get("CONVKIT_REQUIRE_DATA", "0") not in ("", "0"):
         pytest.fail(f"CONVKIT_DATA={folder!r} is no folder, and CONVKIT_REQUIRE_DATA asks for it")
     pytest.skip("needs CONVKIT_DATA, the folder of stored networks")
+
+
+@pytest.fixture
+def checked_kernels() -> Iterator[None]:
+    """Scratch and packed weights full of NaN, and fenced; the instruction set is put back."""
+    chosen = _convkit.current_isa()
+    _convkit.set_checking(True)
+    yield
+    _convkit.set_checking(False)
+    _convkit.select_isa(chosen)
