@@ -15,6 +15,9 @@ from convkit import _convkit
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# A child started with `python -c` in the project's root must not import the source folder there.
+os.environ["PYTHONSAFEPATH"] = "1"
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse to test the bare source folder instead of the installed package."""

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -40,13 +41,13 @@ def load_setup() -> ModuleType:
 setup = load_setup()
 
 
-def python(code: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a child."""
+def python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a child, away from the source folder, which would be imported first."""
     return subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        cwd=cwd,
+        cwd=tempfile.gettempdir(),
         env={**os.environ, **env},
         timeout=120,
     )
@@ -268,7 +269,10 @@ def test_without_forced_isa_the_best_is_used():
     for force in ({}, {"CONVKIT_FORCE_ISA": ""}):
         env = {k: v for k, v in os.environ.items() if k != "CONVKIT_FORCE_ISA"} | force
         command = [sys.executable, "-c", code]
-        result = subprocess.run(command, capture_output=True, text=True, env=env, check=True)
+        cwd = tempfile.gettempdir()
+        result = subprocess.run(
+            command, capture_output=True, text=True, env=env, cwd=cwd, check=True
+        )
         used, best = result.stdout.split()
         assert used == best
 
@@ -320,7 +324,7 @@ def test_version_and_typing_marker():
 def test_bare_source_folder_says_what_to_do_in_one_line(tmp_path):
     ignored = shutil.ignore_patterns("*.so", "__pycache__")
     shutil.copytree(ROOT / "convkit", tmp_path / "convkit", ignore=ignored)
-    result = python("import convkit", cwd=tmp_path)
+    result = python("import convkit", PYTHONPATH=str(tmp_path))
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: ")
