@@ -326,6 +326,25 @@ CK_INLINE void inverse_columns(const TileFft<T>& fft, const T* from, int64_t fro
     fft.down.complex(in + kLanes<T>, in, from_step, to + kLanes<T>, to, fft.pitch);
   }
 }
+// Forward, multiply(column, first frequency, count) and inverse, column by column while it is in the first cache.
+// column: memory for as many complex vectors as a tile has rows.
+template <class T, class Multiply>
+CK_INLINE void filter_columns(const TileFft<T>& fft, T* work, T* column, Multiply multiply) {
+  const int64_t rows = fft.down.size, columns = fft.across.size, middle = columns / 2, pair = 2 * kLanes<T>;
+  for (int64_t i = 0; i <= middle; ++i) {
+    T* at = work + i * pair;
+    const int64_t first = fft_column(rows, columns, i);
+    if (i == 0 || i == middle) {
+      fft.down.real(at, fft.pitch, column, pair);
+      multiply(column, first, rows / 2 + 1);
+      fft.down.inverse_real(column, pair, at, fft.pitch);
+    } else {
+      fft.down.complex(at, at + kLanes<T>, fft.pitch, column, column + kLanes<T>, pair);
+      multiply(column, first, rows);
+      fft.down.complex(column + kLanes<T>, column, pair, at + kLanes<T>, at, fft.pitch);
+    }
+  }
+}
 template <class T>
 CK_INLINE void inverse_row(const TileFft<T>& fft, const T* work, int64_t row, T* to) {
   fft.across.inverse_real(work + row * fft.pitch, 2 * kLanes<T>, to, kLanes<T>);

@@ -32,6 +32,7 @@ struct Tiling {
   int64_t depth;                           // channels that meet in one output, per piece
   int64_t grid_rows, grid_columns;         // output tiles (kTiles: vectors of tiles)
   int64_t band_rows, band_columns;         // tiles whose products are done together
+  bool fused;                              // one channel makes one filter: no spectrum is kept
   bool shared;                             // inputs transformed by all threads together, in a phase of its own
 };
 
@@ -84,6 +85,8 @@ CK_INLINE double transform_cost(int64_t size) {
 // Bands hold about this many tiles: enough to use a weight often once it is loaded, few enough to stay in the cache.
 constexpr int64_t kBandTiles = 16;
 constexpr int64_t kBandBytes = 6 << 20;
+// Lanes of groups use a weight once a tile: only the strip that is transposed together gains.
+constexpr int64_t kGroupTiles = 4;
 
 template <class T>
 CK_INLINE int64_t frequency_bytes(const Tiling& tiling, int64_t vectors) {
@@ -119,9 +122,9 @@ void lay_out(const Problem& problem, Tiling& tiling) {
       tiling.grid_rows = ceil_div(rows.tiles, kLanes<T>);
     }
   }
+  tiling.fused = tiling.lanes != kFilters && channels == 1 && filters == 1 && rows.pieces * columns.pieces == 1;
   const int64_t tile_bytes = frequency_bytes<T>(tiling, tiling.in_vectors);
-  int64_t wanted = tiling.lanes == kFilters ? kBandTiles : 1;
-  if (tiling.lanes == kGroups && tile_bytes < (1 << 17)) wanted = max_of(1, min_of(8, (1 << 18) / tile_bytes));
+  int64_t wanted = tiling.lanes == kFilters ? kBandTiles : tiling.lanes == kGroups ? kGroupTiles : 1;
   wanted = max_of(min_of(wanted, kBandBytes / tile_bytes), min_of(wanted, 4));
   if (tiling.grid_columns >= wanted) {
     tiling.band_rows = 1;
@@ -133,7 +136,8 @@ void lay_out(const Problem& problem, Tiling& tiling) {
   const int64_t bands = ceil_div(tiling.grid_rows, tiling.band_rows) * ceil_div(tiling.grid_columns, tiling.band_columns);
   const int64_t tiles = (tiling.grid_rows + rows.pieces - 1) * (tiling.grid_columns + columns.pieces - 1);
   // With few bands a range of items would often be part of one, and transform inputs that its neighbour transforms too.
-  tiling.shared = bands * tiling.units < 32 && tiling.units * tiles * tile_bytes <= (int64_t(32) << 20);
+  tiling.shared = !tiling.fused && bands * tiling.units < 16 &&
+                  tiling.units * tiles * tile_bytes <= (int64_t(8) << 20);
 }
 
 // Cycles, roughly: only comparisons count.
