@@ -1,7 +1,7 @@
 // y[k][i] = b[k] + sum over c of w[k][c] x[c][i],     i = p q_count + q, the pixel x[.][p u - pad][q u - pad]
 //
-// A 1x1 filter is a matrix product, and x is already the matrix where its rows follow each other: it is then read in place.
-// Strided, padded and foreign layouts are copied a few panels of pixels at a time.
+// A 1x1 filter is a matrix product. Its pixels are copied a few panels at a time, padding, strides and foreign layouts undone on
+// the way; where the rows of x follow each other and few filters would use the copy, they are read in place.
 //
 // Two variants, for what fills the vectors: pixels, or filters where an image has so few pixels that vectors of them would be
 // half empty. The order of a sum is the same in both: channels upwards, partial sums of kPartial channels.
@@ -25,12 +25,7 @@ struct Product {
   int64_t a_depth;
   const T* b;
   int64_t b_depth, last, depth;
-  const T* next;  // rows of b_depth elements that the following products read: fetched on the way, `lines` cache lines of them
-  int64_t lines;
 };
-
-constexpr int kLine = 64;   // bytes
-constexpr int kStep = 4;    // depths between two prefetches
 
 template <class T, int kRows, int kVecs>
 CK_INLINE void product(const Product<T>& of, Vec<T> (&sum)[kRows][kVecs]) {
@@ -56,10 +51,7 @@ CK_INLINE void product(const Product<T>& of, Vec<T> (&sum)[kRows][kVecs]) {
     for (int i = 0; i < kRows; ++i)
       CK_UNROLL(8)
       for (int v = 0; v < kVecs; ++v) sum[i][v] = Vec<T>{};
-    for (; done + kStep <= stop; done += kStep) {
-      CK_UNROLL(4)
-      for (int d = 0; d < kStep; ++d) one_depth();
-    }
+    CK_UNROLL(4)
     for (; done < stop; ++done) one_depth();
     if (first && done == of.depth) return;
     CK_UNROLL(32)
@@ -92,6 +84,15 @@ CK_INLINE bool flat_output(const Problem& problem, const Operands& operands) {
 // to[c][i] = pixel first + i of channel c for i < count; zero up to the pitch's multiple `filled`.
 template <class T>
 void copy_pixels(const Problem& problem, const T* x, int64_t first, int64_t count, int64_t filled, int64_t pitch, T* to) {
+  if (in_place(problem)) {
+    for (int64_t c = 0; c < problem.c; ++c, to += pitch) {
+      const T* from = x + c * problem.x.c + first;
+      int64_t i = 0;
+      for (; i + kLanes<T> <= count; i += kLanes<T>) store(to + i, load(from + i));
+      if (i < count) store(to + i, load_first(from + i, count - i));
+    }
+    return;
+  }
   for (int64_t c = 0; c < problem.c; ++c, to += pitch) {
     int64_t p = first / problem.q, q = first % problem.q;
     for (int64_t i = 0; i < count; ++p, q = 0) {
@@ -122,7 +123,12 @@ CK_NOINLINE void store_pixels(const Problem& problem, const Operands& operands, 
 
 // ---- variant "pixels": a = filters, b = pixels -------------------------------------------------------------------------
 
-// Panels of kTileVecs vectors of pixels, chunks of panels, tiles of kTileRows filters, groups of tiles. Per chunk the filters
+// Sums in registers: 8 x 3 of 32, 6 x 2 of 16, 4 x 2 where a product needs a register too. With 16 registers two vectors and more
+// filters read less of the panel per multiply-add than 4 x 3 does, which waits for the second level of cache.
+constexpr int kFilters = kRegisters == 32 ? 8 : kFma ? 6 : 4;
+constexpr int kPixelVecs = kRegisters == 32 ? 3 : 2;
+
+// Panels of kPixelVecs vectors of pixels, chunks of panels, tiles of kFilters filters, groups of tiles. Per chunk the filters
 // come outermost and its panels innermost: each output plane is then written in runs of a chunk, which the hardware
 // prefetcher follows; with panels outermost every short piece lies on another page.
 struct PixelGrid {
@@ -131,22 +137,22 @@ struct PixelGrid {
 };
 template <class T>
 PixelGrid pixel_grid(const Problem& problem) {
-  constexpr int64_t panel_bytes = kTileVecs * kVectorBytes;
-  // A chunk's pixels stay in the second level of cache while all filters pass; 2 to 16 panels.
-  constexpr int64_t chunk_bytes = 400 << 10;
+  constexpr int64_t panel_bytes = kPixelVecs * kVectorBytes;
+  // A chunk's pixels stay in the second level of cache while all filters pass.
+  constexpr int64_t chunk_bytes = 200 << 10;
   // Operations of one item: enough to hide the cost of handing it out, few enough to share a small layer among many threads.
   constexpr int64_t item_work = 2 << 20;
   PixelGrid grid;
   grid.pixels = problem.p * problem.q;
   grid.vecs = (grid.pixels + kLanes<T> - 1) / kLanes<T>;
-  grid.panels = (grid.vecs + kTileVecs - 1) / kTileVecs;
+  grid.panels = (grid.vecs + kPixelVecs - 1) / kPixelVecs;
   int64_t chunk = chunk_bytes / (panel_bytes * problem.c);
   chunk = chunk < 2 ? 2 : chunk > 16 ? 16 : chunk;
   grid.chunks = (grid.panels + chunk - 1) / chunk;
   const int64_t panels = (grid.panels + grid.chunks - 1) / grid.chunks;
-  grid.chunk_pixels = panels * kTileVecs * kLanes<T>;
-  grid.tiles = (problem.k + kTileRows - 1) / kTileRows;
-  const int64_t tile_work = panels * kTileVecs * kLanes<T> * kTileRows * problem.c;
+  grid.chunk_pixels = panels * kPixelVecs * kLanes<T>;
+  grid.tiles = (problem.k + kFilters - 1) / kFilters;
+  const int64_t tile_work = panels * kPixelVecs * kLanes<T> * kFilters * problem.c;
   const int64_t most = item_work / tile_work < 1 ? 1 : item_work / tile_work;
   grid.groups = (grid.tiles + most - 1) / most;
   grid.tiles_per_group = (grid.tiles + grid.groups - 1) / grid.groups;
@@ -155,15 +161,14 @@ PixelGrid pixel_grid(const Problem& problem) {
 }
 // Filters of the tile that begins with filter first: the last tile is the smallest power of two that holds what is left.
 CK_INLINE int64_t tile_rows(const Problem& problem, int64_t first) {
-  int64_t rows = kTileRows;
-  while (rows / 2 >= problem.k - first) rows /= 2;
-  return rows;
+  const int64_t left = problem.k - first;
+  return left > 4 ? kFilters : left > 2 ? 4 : left;
 }
 
 template <class T>
 Sizes pixel_sizes(const Problem& problem) {
   const PixelGrid grid = pixel_grid<T>(problem);
-  const int64_t last = (grid.tiles - 1) * kTileRows;
+  const int64_t last = (grid.tiles - 1) * kFilters;
   Arena packed = arena(nullptr), scratch = arena(nullptr);
   take<T>(packed, (last + tile_rows(problem, last)) * problem.c);
   take<T>(scratch, problem.c * grid.chunk_pixels);
@@ -179,7 +184,7 @@ template <class T>
 void pixel_prepare(const Problem& problem, const void* w, void* packed) {
   const T* from = static_cast<const T*>(w);
   T* to = static_cast<T*>(packed);
-  for (int64_t k = 0; k < problem.k; k += kTileRows) {
+  for (int64_t k = 0; k < problem.k; k += kFilters) {
     const int64_t rows = tile_rows(problem, k);
     for (int64_t c = 0; c < problem.c; ++c)
       for (int64_t i = 0; i < rows; ++i) *to++ = k + i < problem.k ? from[(k + i) * problem.c + c] : T(0);
@@ -233,8 +238,8 @@ CK_NOINLINE void pixel_tile(const Product<T>& of, const Target<T>& to) {
 
 template <class T, int kVecs>
 CK_INLINE void pixel_tile_of(int64_t rows, const Product<T>& of, const Target<T>& to) {
-  if constexpr (kTileRows == 8)
-    if (rows == 8) return pixel_tile<T, 8, kVecs>(of, to);
+  if constexpr (kFilters > 4)
+    if (rows == kFilters) return pixel_tile<T, kFilters, kVecs>(of, to);
   if (rows == 4) return pixel_tile<T, 4, kVecs>(of, to);
   if (rows == 2) return pixel_tile<T, 2, kVecs>(of, to);
   return pixel_tile<T, 1, kVecs>(of, to);
@@ -246,7 +251,9 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end, cons
   const T* x = static_cast<const T*>(operands.x);
   const T* packed = static_cast<const T*>(operands.packed);
   T* copy = static_cast<T*>(operands.scratch);
-  const bool in_x = in_place(problem) && grid.pixels >= kLanes<T>;
+  // Rows of x that follow each other can be read where they are. But its channels lie on as many pages, and a copy, in which
+  // they follow each other, pays for itself from about 8 tiles of filters on (x 1.2 at 256 channels and 64 filters of 56 x 56).
+  const bool in_x = in_place(problem) && grid.pixels >= kLanes<T> && problem.k < 8 * kFilters;
   Target<T> target{problem, operands, bounds_of<T>(operands.epilogue), flat_output(problem, operands), false, 0, 0, 0, 0};
   target.plain = target.flat && target.bounds.any && problem.y.w == 1 &&
                  (!operands.epilogue.residual || problem.residual.w == 1);
@@ -264,14 +271,14 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end, cons
     const int64_t tile_begin = group * grid.tiles_per_group;
     const int64_t tile_end = tile_begin + grid.tiles_per_group < grid.tiles ? tile_begin + grid.tiles_per_group : grid.tiles;
     for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
-      const int64_t rows = tile_rows(problem, tile * kTileRows);
-      target.filter = tile * kTileRows;
+      const int64_t rows = tile_rows(problem, tile * kFilters);
+      target.filter = tile * kFilters;
       target.filters = problem.k - target.filter < rows ? problem.k - target.filter : rows;
       for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
         const int64_t vec = grid.vecs * panel / grid.panels, vecs = grid.vecs * (panel + 1) / grid.panels - vec;
         target.first = vec * kLanes<T>;
         target.count = grid.pixels - target.first < vecs * kLanes<T> ? grid.pixels - target.first : vecs * kLanes<T>;
-        Product<T> of{packed + target.filter * problem.c, rows, nullptr, 0, (vecs - 1) * kLanes<T>, problem.c, nullptr, 0};
+        Product<T> of{packed + target.filter * problem.c, rows, nullptr, 0, (vecs - 1) * kLanes<T>, problem.c};
         if (in_x) {
           of.b = x + target.first;
           of.b_depth = problem.x.c;
@@ -282,7 +289,7 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end, cons
         }
         if (vecs == 1) pixel_tile_of<T, 1>(rows, of, target);
         if (vecs == 2) pixel_tile_of<T, 2>(rows, of, target);
-        if constexpr (kTileVecs == 3)
+        if constexpr (kPixelVecs == 3)
           if (vecs == 3) pixel_tile_of<T, 3>(rows, of, target);
       }
     }
@@ -376,7 +383,7 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end, con
     const int64_t tiles = (count + kPixels - 1) / kPixels;
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t at = count * tile / tiles, rows = count * (tile + 1) / tiles - at;
-      const Product<T> of{a + at, in_x ? problem.x.c : kBlock, b, kPanel<T>, kPanel<T> - kLanes<T>, problem.c, nullptr, 0};
+      const Product<T> of{a + at, in_x ? problem.x.c : kBlock, b, kPanel<T>, kPanel<T> - kLanes<T>, problem.c};
       filter_tile_of<T, kPixels>(rows, of, parts.sums + at * kPanel<T>);
     }
     const int64_t filter = panel * kPanel<T>;
@@ -402,7 +409,7 @@ bool always(const Problem&) { return true; }
 
 template <class T>
 constexpr Kernel filters_kernel(const char* name, int64_t dtype) {
-  return {name,           dtype, kNchw, kNchw, few_pixels<T>, filter_sizes<T>, 1, filter_items<T>, filter_prepare<T>,
+  return {name, dtype, kNchw, kNchw, few_pixels<T>, filter_sizes<T>, 1, filter_items<T>, filter_prepare<T>,
           filter_run<T>};
 }
 template <class T>
