@@ -1,10 +1,13 @@
-// y[k][i] = b[k] + sum over c of w[k][c] x[c][i],     i = p q_count + q, the pixel x[.][p u - pad][q u - pad]
+// y[k][i] = b[k] + sum over c of w[k][c] x[c][i],     i = p q_count + q, the pixel x[.][p u -
+// pad][q u - pad]
 //
-// A 1x1 filter is a matrix product. Its pixels are copied a few panels at a time, padding, strides and foreign layouts undone on
-// the way; where the rows of x follow each other and few filters would use the copy, they are read in place.
+// A 1x1 filter is a matrix product. Its pixels are copied a few panels at a time, padding, strides
+// and foreign layouts undone on the way; where the rows of x follow each other and few filters
+// would use the copy, they are read in place.
 //
-// Two variants, for what fills the vectors: pixels, or filters where an image has so few pixels that vectors of them would be
-// half empty. The order of a sum is the same in both: channels upwards, partial sums of kPartial channels.
+// Two variants, for what fills the vectors: pixels, or filters where an image has so few pixels
+// that vectors of them would be half empty. The order of a sum is the same in both: channels
+// upwards, partial sums of kPartial channels.
 #include "blocks/arena.h"
 #include "blocks/epilogue.h"
 #include "blocks/gemm.h"
@@ -15,10 +18,12 @@ namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
 
-// ---- the product ----------------------------------------------------------------------------------------------------
+// ---- the product
+// ----------------------------------------------------------------------------------------------------
 
-// A tile of a product: sum[i][v] over d of a[d a_depth + i] b[d b_depth + v lanes ..]. The last vector of b stands at `last`,
-// which may overlap its neighbour, so that nothing is read past the end of an image.
+// A tile of a product: sum[i][v] over d of a[d a_depth + i] b[d b_depth + v lanes ..]. The last
+// vector of b stands at `last`, which may overlap its neighbour, so that nothing is read past the
+// end of an image.
 template <class T>
 struct Product {
   const T* a;
@@ -48,33 +53,32 @@ CK_INLINE void product(const Product<T>& of, Vec<T> (&sum)[kRows][kVecs]) {
     const int64_t stop = of.depth - done < kPartial ? of.depth : done + kPartial;
     const bool first = done == 0;
     CK_UNROLL(32)
-    for (int i = 0; i < kRows; ++i)
-      CK_UNROLL(8)
-      for (int v = 0; v < kVecs; ++v) sum[i][v] = Vec<T>{};
+    for (int i = 0; i < kRows; ++i) CK_UNROLL(8)
+    for (int v = 0; v < kVecs; ++v) sum[i][v] = Vec<T>{};
     CK_UNROLL(4)
     for (; done < stop; ++done) one_depth();
     if (first && done == of.depth) return;
     CK_UNROLL(32)
-    for (int i = 0; i < kRows; ++i)
-      CK_UNROLL(8)
-      for (int v = 0; v < kVecs; ++v) total[i][v] = first ? sum[i][v] : total[i][v] + sum[i][v];
+    for (int i = 0; i < kRows; ++i) CK_UNROLL(8)
+    for (int v = 0; v < kVecs; ++v) total[i][v] = first ? sum[i][v] : total[i][v] + sum[i][v];
     if (done == of.depth) break;
   }
   CK_UNROLL(32)
-  for (int i = 0; i < kRows; ++i)
-    CK_UNROLL(8)
-    for (int v = 0; v < kVecs; ++v) sum[i][v] = total[i][v];
+  for (int i = 0; i < kRows; ++i) CK_UNROLL(8)
+  for (int v = 0; v < kVecs; ++v) sum[i][v] = total[i][v];
 }
 
-// ---- pixels in and out ----------------------------------------------------------------------------------------------
+// ---- pixels in and out
+// ----------------------------------------------------------------------------------------------
 
 CK_INLINE bool rows_follow(const Problem& problem, const Strides& strides) {
   return problem.p == 1 || strides.h == problem.q * strides.w;
 }
 // Whether pixel i of every channel stands at x + i.
 CK_INLINE bool in_place(const Problem& problem) {
-  return problem.stride_h == 1 && problem.stride_w == 1 && problem.p == problem.h && problem.q == problem.w &&
-         problem.x.w == 1 && rows_follow(problem, problem.x) && problem.pad_top == 0 && problem.pad_left == 0;
+  return problem.stride_h == 1 && problem.stride_w == 1 && problem.p == problem.h &&
+         problem.q == problem.w && problem.x.w == 1 && rows_follow(problem, problem.x) &&
+         problem.pad_top == 0 && problem.pad_left == 0;
 }
 CK_INLINE bool flat_output(const Problem& problem, const Operands& operands) {
   return rows_follow(problem, problem.y) &&
@@ -83,7 +87,8 @@ CK_INLINE bool flat_output(const Problem& problem, const Operands& operands) {
 
 // to[c][i] = pixel first + i of channel c for i < count; zero up to the pitch's multiple `filled`.
 template <class T>
-void copy_pixels(const Problem& problem, const T* x, int64_t first, int64_t count, int64_t filled, int64_t pitch, T* to) {
+void copy_pixels(const Problem& problem, const T* x, int64_t first, int64_t count, int64_t filled,
+                 int64_t pitch, T* to) {
   if (in_place(problem)) {
     for (int64_t c = 0; c < problem.c; ++c, to += pitch) {
       const T* from = x + c * problem.x.c + first;
@@ -97,8 +102,8 @@ void copy_pixels(const Problem& problem, const T* x, int64_t first, int64_t coun
     int64_t p = first / problem.q, q = first % problem.q;
     for (int64_t i = 0; i < count; ++p, q = 0) {
       const int64_t run = problem.q - q < count - i ? problem.q - q : count - i;
-      read_every(problem, x, c, p * problem.stride_h - problem.pad_top, q * problem.stride_w - problem.pad_left,
-                 problem.stride_w, run, to + i);
+      read_every(problem, x, c, p * problem.stride_h - problem.pad_top,
+                 q * problem.stride_w - problem.pad_left, problem.stride_w, run, to + i);
       i += run;
     }
     for (int64_t i = count; i < filled; ++i) to[i] = T(0);
@@ -107,8 +112,8 @@ void copy_pixels(const Problem& problem, const T* x, int64_t first, int64_t coun
 
 // Finishes and stores count pixels of one filter, from pixel first on. sums is changed.
 template <class T>
-CK_NOINLINE void store_pixels(const Problem& problem, const Operands& operands, bool flat, int64_t filter, int64_t first,
-                              int64_t count, T* sums) {
+CK_NOINLINE void store_pixels(const Problem& problem, const Operands& operands, bool flat,
+                              int64_t filter, int64_t first, int64_t count, T* sums) {
   if (flat) {
     finish_row(problem, operands, filter, 0, first, sums, count);
     return;
@@ -121,16 +126,19 @@ CK_NOINLINE void store_pixels(const Problem& problem, const Operands& operands, 
   }
 }
 
-// ---- variant "pixels": a = filters, b = pixels -------------------------------------------------------------------------
+// ---- variant "pixels": a = filters, b = pixels
+// -------------------------------------------------------------------------
 
-// Sums in registers: 8 x 3 of 32, 6 x 2 of 16, 4 x 2 where a product needs a register too. With 16 registers two vectors and more
-// filters read less of the panel per multiply-add than 4 x 3 does, which waits for the second level of cache.
+// Sums in registers: 8 x 3 of 32, 6 x 2 of 16, 4 x 2 where a product needs a register too. With 16
+// registers two vectors and more filters read less of the panel per multiply-add than 4 x 3 does,
+// which waits for the second level of cache.
 constexpr int kFilters = kRegisters == 32 ? 8 : kFma ? 6 : 4;
 constexpr int kPixelVecs = kRegisters == 32 ? 3 : 2;
 
-// Panels of kPixelVecs vectors of pixels, chunks of panels, tiles of kFilters filters, groups of tiles. Per chunk the filters
-// come outermost and its panels innermost: each output plane is then written in runs of a chunk, which the hardware
-// prefetcher follows; with panels outermost every short piece lies on another page.
+// Panels of kPixelVecs vectors of pixels, chunks of panels, tiles of kFilters filters, groups of
+// tiles. Per chunk the filters come outermost and its panels innermost: each output plane is then
+// written in runs of a chunk, which the hardware prefetcher follows; with panels outermost every
+// short piece lies on another page.
 struct PixelGrid {
   int64_t pixels, vecs, panels, chunks, tiles, tiles_per_group, groups;
   int64_t chunk_pixels;  // of the largest chunk
@@ -140,7 +148,8 @@ PixelGrid pixel_grid(const Problem& problem) {
   constexpr int64_t panel_bytes = kPixelVecs * kVectorBytes;
   // A chunk's pixels stay in the second level of cache while all filters pass.
   constexpr int64_t chunk_bytes = 200 << 10;
-  // Operations of one item: enough to hide the cost of handing it out, few enough to share a small layer among many threads.
+  // Operations of one item: enough to hide the cost of handing it out, few enough to share a small
+  // layer among many threads.
   constexpr int64_t item_work = 2 << 20;
   PixelGrid grid;
   grid.pixels = problem.p * problem.q;
@@ -159,7 +168,8 @@ PixelGrid pixel_grid(const Problem& problem) {
   grid.groups = (grid.tiles + grid.tiles_per_group - 1) / grid.tiles_per_group;
   return grid;
 }
-// Filters of the tile that begins with filter first: the last tile is the smallest power of two that holds what is left.
+// Filters of the tile that begins with filter first: the last tile is the smallest power of two
+// that holds what is left.
 CK_INLINE int64_t tile_rows(const Problem& problem, int64_t first) {
   const int64_t left = problem.k - first;
   return left > 4 ? kFilters : left > 2 ? 4 : left;
@@ -187,7 +197,8 @@ void pixel_prepare(const Problem& problem, const void* w, void* packed) {
   for (int64_t k = 0; k < problem.k; k += kFilters) {
     const int64_t rows = tile_rows(problem, k);
     for (int64_t c = 0; c < problem.c; ++c)
-      for (int64_t i = 0; i < rows; ++i) *to++ = k + i < problem.k ? from[(k + i) * problem.c + c] : T(0);
+      for (int64_t i = 0; i < rows; ++i)
+        *to++ = k + i < problem.k ? from[(k + i) * problem.c + c] : T(0);
   }
 }
 
@@ -228,12 +239,12 @@ CK_NOINLINE void pixel_tile(const Product<T>& of, const Target<T>& to) {
   // One vector of room in front: the last vector may overlap what stands before a panel of one.
   alignas(kVectorBytes) T rows[kRows][(kVecs + 1) * kLanes<T>];
   CK_UNROLL(32)
-  for (int i = 0; i < kRows; ++i)
-    CK_UNROLL(8)
-    for (int v = 0; v < kVecs; ++v)
-      store(rows[i] + kLanes<T> + (v == kVecs - 1 ? of.last : v * kLanes<T>), sum[i][v]);
+  for (int i = 0; i < kRows; ++i) CK_UNROLL(8)
+  for (int v = 0; v < kVecs; ++v)
+    store(rows[i] + kLanes<T> + (v == kVecs - 1 ? of.last : v * kLanes<T>), sum[i][v]);
   for (int64_t i = 0; i < to.filters; ++i)
-    store_pixels(problem, to.operands, to.flat, to.filter + i, to.first, to.count, rows[i] + kLanes<T>);
+    store_pixels(problem, to.operands, to.flat, to.filter + i, to.first, to.count,
+                 rows[i] + kLanes<T>);
 }
 
 template <class T, int kVecs>
@@ -246,21 +257,32 @@ CK_INLINE void pixel_tile_of(int64_t rows, const Product<T>& of, const Target<T>
 }
 
 template <class T>
-void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {
+void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
+               const Operands& operands) {
   const PixelGrid grid = pixel_grid<T>(problem);
   const T* x = static_cast<const T*>(operands.x);
   const T* packed = static_cast<const T*>(operands.packed);
   T* copy = static_cast<T*>(operands.scratch);
-  // Rows of x that follow each other can be read where they are. But its channels lie on as many pages, and a copy, in which
-  // they follow each other, pays for itself from about 8 tiles of filters on (x 1.2 at 256 channels and 64 filters of 56 x 56).
+  // Rows of x that follow each other can be read where they are. But its channels lie on as many
+  // pages, and a copy, in which they follow each other, pays for itself from about 8 tiles of
+  // filters on (x 1.2 at 256 channels and 64 filters of 56 x 56).
   const bool in_x = in_place(problem) && grid.pixels >= kLanes<T> && problem.k < 8 * kFilters;
-  Target<T> target{problem, operands, bounds_of<T>(operands.epilogue), flat_output(problem, operands), false, 0, 0, 0, 0};
+  Target<T> target{problem,
+                   operands,
+                   bounds_of<T>(operands.epilogue),
+                   flat_output(problem, operands),
+                   false,
+                   0,
+                   0,
+                   0,
+                   0};
   target.plain = target.flat && target.bounds.any && problem.y.w == 1 &&
                  (!operands.epilogue.residual || problem.residual.w == 1);
   int64_t copied = -1;
   for (int64_t item = begin; item < end; ++item) {
     const int64_t chunk = item / grid.groups, group = item % grid.groups;
-    const int64_t panel_begin = grid.panels * chunk / grid.chunks, panel_end = grid.panels * (chunk + 1) / grid.chunks;
+    const int64_t panel_begin = grid.panels * chunk / grid.chunks,
+                  panel_end = grid.panels * (chunk + 1) / grid.chunks;
     const int64_t chunk_first = grid.vecs * panel_begin / grid.panels * kLanes<T>;
     if (!in_x && copied != chunk) {
       const int64_t filled = grid.vecs * panel_end / grid.panels * kLanes<T> - chunk_first;
@@ -269,16 +291,25 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end, cons
       copied = chunk;
     }
     const int64_t tile_begin = group * grid.tiles_per_group;
-    const int64_t tile_end = tile_begin + grid.tiles_per_group < grid.tiles ? tile_begin + grid.tiles_per_group : grid.tiles;
+    const int64_t tile_end = tile_begin + grid.tiles_per_group < grid.tiles
+                                 ? tile_begin + grid.tiles_per_group
+                                 : grid.tiles;
     for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
       const int64_t rows = tile_rows(problem, tile * kFilters);
       target.filter = tile * kFilters;
       target.filters = problem.k - target.filter < rows ? problem.k - target.filter : rows;
       for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-        const int64_t vec = grid.vecs * panel / grid.panels, vecs = grid.vecs * (panel + 1) / grid.panels - vec;
+        const int64_t vec = grid.vecs * panel / grid.panels,
+                      vecs = grid.vecs * (panel + 1) / grid.panels - vec;
         target.first = vec * kLanes<T>;
-        target.count = grid.pixels - target.first < vecs * kLanes<T> ? grid.pixels - target.first : vecs * kLanes<T>;
-        Product<T> of{packed + target.filter * problem.c, rows, nullptr, 0, (vecs - 1) * kLanes<T>, problem.c};
+        target.count = grid.pixels - target.first < vecs * kLanes<T> ? grid.pixels - target.first
+                                                                     : vecs * kLanes<T>;
+        Product<T> of{packed + target.filter * problem.c,
+                      rows,
+                      nullptr,
+                      0,
+                      (vecs - 1) * kLanes<T>,
+                      problem.c};
         if (in_x) {
           of.b = x + target.first;
           of.b_depth = problem.x.c;
@@ -296,9 +327,11 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end, cons
   }
 }
 
-// ---- variant "filters": a = pixels, b = filters ------------------------------------------------------------------------
+// ---- variant "filters": a = pixels, b = filters
+// ------------------------------------------------------------------------
 
-// Blocks of at most kBlock pixels, split evenly into tiles of at most kPixels; panels of kPanelVecs vectors of filters.
+// Blocks of at most kBlock pixels, split evenly into tiles of at most kPixels; panels of kPanelVecs
+// vectors of filters.
 constexpr int kPixels = kRegisters == 32 ? 12 : kFma ? 6 : 4;
 constexpr int kPanelVecs = 2;
 constexpr int64_t kBlock = 64;
@@ -346,7 +379,8 @@ void filter_prepare(const Problem& problem, const void* w, void* packed) {
   T* to = static_cast<T*>(packed);
   for (int64_t k = 0; k < problem.k; k += kPanel<T>)
     for (int64_t c = 0; c < problem.c; ++c)
-      for (int64_t i = 0; i < kPanel<T>; ++i) *to++ = k + i < problem.k ? from[(k + i) * problem.c + c] : T(0);
+      for (int64_t i = 0; i < kPanel<T>; ++i)
+        *to++ = k + i < problem.k ? from[(k + i) * problem.c + c] : T(0);
 }
 
 template <class T, int kRows>
@@ -354,9 +388,8 @@ CK_NOINLINE void filter_tile(const Product<T>& of, T* sums) {
   Vec<T> sum[kRows][kPanelVecs];
   product<T, kRows, kPanelVecs>(of, sum);
   CK_UNROLL(32)
-  for (int i = 0; i < kRows; ++i)
-    CK_UNROLL(8)
-    for (int v = 0; v < kPanelVecs; ++v) store(sums + (i * kPanelVecs + v) * kLanes<T>, sum[i][v]);
+  for (int i = 0; i < kRows; ++i) CK_UNROLL(8)
+  for (int v = 0; v < kPanelVecs; ++v) store(sums + (i * kPanelVecs + v) * kLanes<T>, sum[i][v]);
 }
 template <class T, int kRows>
 CK_INLINE void filter_tile_of(int64_t rows, const Product<T>& of, T* sums) {
@@ -365,7 +398,8 @@ CK_INLINE void filter_tile_of(int64_t rows, const Product<T>& of, T* sums) {
 }
 
 template <class T>
-void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {
+void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
+                const Operands& operands) {
   const FilterGrid grid = filter_grid<T>(problem);
   const FilterParts<T> parts = filter_parts<T>(problem, operands.scratch);
   const T* x = static_cast<const T*>(operands.x);
@@ -373,7 +407,8 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end, con
   int64_t copied = -1;
   for (int64_t item = begin; item < end; ++item) {
     const int64_t block = item / grid.panels, panel = item % grid.panels;
-    const int64_t first = grid.pixels * block / grid.blocks, count = grid.pixels * (block + 1) / grid.blocks - first;
+    const int64_t first = grid.pixels * block / grid.blocks,
+                  count = grid.pixels * (block + 1) / grid.blocks - first;
     if (!in_x && copied != block) {
       copy_pixels(problem, x, first, count, count, kBlock, parts.copy);
       copied = block;
@@ -383,7 +418,8 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end, con
     const int64_t tiles = (count + kPixels - 1) / kPixels;
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t at = count * tile / tiles, rows = count * (tile + 1) / tiles - at;
-      const Product<T> of{a + at, in_x ? problem.x.c : kBlock, b, kPanel<T>, kPanel<T> - kLanes<T>, problem.c};
+      const Product<T> of{a + at,    in_x ? problem.x.c : kBlock, b,
+                          kPanel<T>, kPanel<T> - kLanes<T>,       problem.c};
       filter_tile_of<T, kPixels>(rows, of, parts.sums + at * kPanel<T>);
     }
     const int64_t filter = panel * kPanel<T>;
@@ -395,7 +431,8 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end, con
   }
 }
 
-// ---- the table ------------------------------------------------------------------------------------------------------
+// ---- the table
+// ------------------------------------------------------------------------------------------------------
 
 // Filters fill the vectors where they fill them better than pixels do and x is small.
 template <class T>
@@ -409,12 +446,22 @@ bool always(const Problem&) { return true; }
 
 template <class T>
 constexpr Kernel filters_kernel(const char* name, int64_t dtype) {
-  return {name, dtype, kNchw, kNchw, few_pixels<T>, filter_sizes<T>, 1, filter_items<T>, filter_prepare<T>,
+  return {name,
+          dtype,
+          kNchw,
+          kNchw,
+          few_pixels<T>,
+          filter_sizes<T>,
+          1,
+          filter_items<T>,
+          filter_prepare<T>,
           filter_run<T>};
 }
 template <class T>
 constexpr Kernel pixels_kernel(const char* name, int64_t dtype) {
-  return {name, dtype, kNchw, kNchw, always, pixel_sizes<T>, 1, pixel_items<T>, pixel_prepare<T>, pixel_run<T>};
+  return {
+      name,        dtype, kNchw, kNchw, always, pixel_sizes<T>, 1, pixel_items<T>, pixel_prepare<T>,
+      pixel_run<T>};
 }
 const Kernel kKernels[] = {
     filters_kernel<float>("float32 filters", kFloat32),
