@@ -32,6 +32,27 @@ CK_INLINE Vec<T> activated(const Epilogue& epilogue, Vec<T> v) {
   return load(lanes);
 }
 
+// Identity, relu and clip as two bounds, so that sums can be finished while they are in registers. `any` is false for the
+// other activations.
+template <class T>
+struct Bounds {
+  bool any;
+  T low, high;
+};
+template <class T>
+CK_INLINE Bounds<T> bounds_of(const Epilogue& epilogue) {
+  const T infinity = T(__builtin_inf());
+  if (epilogue.activation == kIdentity) return {true, -infinity, infinity};
+  if (epilogue.activation == kRelu) return {true, T(0), infinity};
+  if (epilogue.activation == kClip) return {true, T(epilogue.a), T(epilogue.b)};
+  return {false, -infinity, infinity};
+}
+template <class T>
+CK_INLINE Vec<T> bounded(Vec<T> low, Vec<T> high, Vec<T> v) {
+  v = v < low ? low : v;
+  return v > high ? high : v;
+}
+
 // In place on count values. The slow kinds take them all in one call.
 template <class T>
 CK_INLINE void activate_values(const Epilogue& epilogue, T* values, int64_t count) {

@@ -1,0 +1,66 @@
+"""The embedded default: handwritten digits, and the weights of the network that reads them.
+
+The digits are those of scikit-learn's `load_digits` (UCI, Optical Recognition of Handwritten
+Digits, 1,797 images of 8x8 with values 0 to 16) whose index % 5 == 4: the 359 that
+bench/train_digits.py never trains on. `lenet5_digits.safetensors` is what that script wrote.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convkit.weights import load_weights
+
+FOLDER = Path(__file__).parent
+DIGITS = FOLDER / "digits.npz"
+WEIGHTS = FOLDER / "lenet5_digits.safetensors"
+#: The values of the 8x8 images run from 0 to this.
+WHITE = 16
+#: Sides of the images of the data set and of the network.
+SMALL, LARGE = 8, 32
+
+
+def digits_weights() -> Path:
+    """The file with the weights of `lenet5_digits`."""
+    return WEIGHTS
+
+
+def load_digits() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The 359 test digits.
+
+    Returns
+    -------
+    images : (359, 1, 32, 32) float32
+        From 0 (paper) to 1 (ink), scaled by `scale_digits`.
+    labels : (359,) int64
+    """
+    arrays = load_weights(DIGITS)
+    return scale_digits(arrays["images"]), arrays["labels"].astype(np.int64)
+
+
+def scale_digits(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Scale digits of 8x8 to 32x32, as the network was trained: bilinear, pixel centres aligned.
+
+    Row i of the result lies at (i + 1/2) / 4 - 1/2 of the 8 rows, kept inside 0 and 7, and is
+    interpolated between the two rows around it; columns likewise. Then 0..16 becomes 0..1.
+
+    Parameters
+    ----------
+    images : (n, 8, 8)
+        Values from 0 to 16.
+
+    Returns
+    -------
+    (n, 1, 32, 32) float32
+    """
+    place = np.clip((np.arange(LARGE) + 0.5) * SMALL / LARGE - 0.5, 0, SMALL - 1)
+    lower = np.minimum(place.astype(np.int64), SMALL - 2)
+    share = place - lower
+    matrix = np.zeros((LARGE, SMALL))
+    matrix[np.arange(LARGE), lower] = 1 - share
+    matrix[np.arange(LARGE), lower + 1] = share
+    scaled = matrix @ (images / WHITE) @ matrix.T
+    return scaled[:, None].astype(np.float32)

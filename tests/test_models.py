@@ -1,0 +1,105 @@
+"""The networks that come with convkit: counts, names, and stored weights run on real images."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+import convkit
+
+PARAMETERS = {
+    "lenet5_digits": 61_706,
+    "lenet_caffe": 431_080,
+    "resnet20_cifar10": 269_722,
+    "resnet32_cifar10": 464_154,
+}
+
+
+def test_names():
+    assert convkit.models.names() == tuple(PARAMETERS)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters(name):
+    model = convkit.models.build(name)
+    assert model.graph.name == name
+    assert model.graph.parameters == PARAMETERS[name]
+    weights = model.state_dict()
+    assert sum(w.size for k, w in weights.items() if "running" not in k) == PARAMETERS[name]
+    assert {w.dtype for w in weights.values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_runs_on_random_weights(name):
+    model = convkit.models.build(name, num_classes=7, seed=3)
+    shape = model.graph.inputs[0].shape
+    x = np.random.default_rng(0).standard_normal((3, *shape), dtype=np.float32)
+    y = model(x)
+    assert y.shape == (3, 7)
+    assert np.isfinite(y).all() and y.std() > 1e-3
+    np.testing.assert_array_equal(model(x[1:2]), y[1:2])
+
+
+def test_layers_of_lenet5_digits():
+    nodes = {node.name: node for node in convkit.models.build("lenet5_digits").graph.nodes}
+    assert {k: n.parameters for k, n in nodes.items() if n.parameters} == {
+        "conv1": 156, "conv2": 2_416, "fc1": 48_120, "fc2": 10_164, "fc3": 850,
+    }  # fmt: skip
+    assert nodes["conv1"].output.shape == (6, 28, 28)
+    assert nodes["pool2"].output.shape == (16, 5, 5)
+
+
+def test_unknown_name_lists_the_names():
+    with pytest.raises(ValueError, match="name='resnet9' must be one of lenet5_digits, lenet_caff"):
+        convkit.models.build("resnet9")
+
+
+def test_name_must_be_a_string():
+    with pytest.raises(TypeError, match="name=3 must be one of"):
+        convkit.models.build(3)
+
+
+def test_num_classes():
+    with pytest.raises(ValueError, match="features=0 must be at least 1"):
+        convkit.models.build("lenet_caffe", num_classes=0)
+
+
+def test_lenet_reads_mnist(data):
+    """9,914 of 10,000 digits, exactly."""
+    folder = data / "mnist"
+    images = gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes())
+    labels = gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes())
+    x = np.frombuffer(images, np.uint8)[16:].reshape(-1, 1, 28, 28)
+    truth = np.frombuffer(labels, np.uint8)[8:]
+    model = convkit.models.build("lenet_caffe")
+    model.load(folder / "lenet_caffe.safetensors")
+    right = 0
+    for i in range(0, 10_000, 500):
+        y = model((x[i : i + 500] / 256).astype(np.float32))
+        right += int((y.argmax(1) == truth[i : i + 500]).sum())
+    assert right == 9914
+
+
+@pytest.mark.parametrize("depth, accuracy", [(20, 0.795), (32, 0.808)])
+def test_resnet_gives_the_expected_logits(data, depth, accuracy):
+    from PIL import Image
+
+    folder = data / "resnet_cifar10"
+    expected = np.load(folder / "expected.npz")
+    with zipfile.ZipFile(folder / "cifar10_jpeg1000.zip") as archive:
+        pictures = [
+            np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB"))
+            for name in archive.namelist()
+        ]
+    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    x = (np.stack(pictures).astype(np.float32) / 255 - mean) / std
+    model = convkit.models.build(f"resnet{depth}_cifar10")
+    report = model.load(folder / f"resnet{depth}.th")
+    assert not report.missing and not report.unexpected
+    y = model(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+    np.testing.assert_allclose(y, expected[f"resnet{depth}"], rtol=0, atol=2e-3)
+    assert (y.argmax(1) == expected["label"]).mean() == pytest.approx(accuracy)
