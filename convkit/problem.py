@@ -159,8 +159,8 @@ def conv_problem(
     Raises ValueError or TypeError that names the argument, the value and what was needed.
     """
     n, c, h, w, k, r, s, w_channels = _sizes(x_shape, w_shape)
-    stride_hw = _pair("stride", stride, least=1)
-    dilation_hw = _pair("dilation", dilation, least=1)
+    stride_hw = pair("stride", stride, least=1)
+    dilation_hw = pair("dilation", dilation, least=1)
     groups = integer("groups", groups, least=1)
     if c % groups:
         raise ValueError(f"groups={groups} must divide the {c} input channels")
@@ -172,7 +172,7 @@ def conv_problem(
             f"group{'s' if groups > 1 else ''}: expected w of shape (k, {c // groups}, r, s)"
         )
     one_of("padding_mode", padding_mode, PADDING_MODES)
-    sides = _padding(padding, (h, w), (r, s), stride_hw, dilation_hw)
+    sides = padding_sides(padding, (h, w), (r, s), stride_hw, dilation_hw)
     _check_padding_fits(sides, padding_mode, (h, w))
     for axis, size, filter_size, padded, dilated in (
         ("rows", h, r, h + sides[0] + sides[1], (r - 1) * dilation_hw[0] + 1),
@@ -252,7 +252,7 @@ def one_of(name: str, value: str, names: Sequence[str]) -> str:
     return value
 
 
-def _pair(name: str, value: PairLike, *, least: int) -> tuple[int, int]:
+def pair(name: str, value: PairLike, *, least: int) -> tuple[int, int]:
     if isinstance(value, (list, tuple)):
         if len(value) != 2:
             raise ValueError(
@@ -265,7 +265,7 @@ def _pair(name: str, value: PairLike, *, least: int) -> tuple[int, int]:
     return number, number
 
 
-def _padding(
+def padding_sides(
     padding: PaddingLike,
     size: tuple[int, int],
     filter_size: tuple[int, int],
@@ -296,7 +296,7 @@ def _padding(
             integer("padding", left, least=0),
             integer("padding", right, least=0),
         )
-    vertical, horizontal = _pair("padding", padding, least=0)  # type: ignore[arg-type]
+    vertical, horizontal = pair("padding", padding, least=0)  # type: ignore[arg-type]
     return vertical, vertical, horizontal, horizontal
 
 

@@ -107,7 +107,7 @@ class NativePlan {
     if (!w.is_none()) {
       array = w.cast<py::array>();
       require(has_dtype(array, problem.w_dtype) && (array.flags() & py::array::c_style), "w must be contiguous");
-      require(array.size() == problem.k * (problem.c / problem.groups) * problem.r * problem.s || problem.groups == 0,
+      require(problem.groups == 0 || array.size() == problem.k * (problem.c / problem.groups) * problem.r * problem.s,
               "w does not fit this problem");
       weights = array.data();
     }

@@ -132,5 +132,21 @@ CK_INLINE V shuffle_lanes(V a, V b, Lane... lane) {
 #define CK_SHUFFLE(a, b, ...) shuffle_lanes(a, b, __VA_ARGS__)
 #endif
 
+// Every second lane of a followed by b, from lane 0 or from lane 1: what a stride of two reads.
+template <class T>
+CK_INLINE Vec<T> even_lanes(Vec<T> a, Vec<T> b) {
+  if constexpr (kLanes<T> == 2) return CK_SHUFFLE(a, b, 0, 2);
+  if constexpr (kLanes<T> == 4) return CK_SHUFFLE(a, b, 0, 2, 4, 6);
+  if constexpr (kLanes<T> == 8) return CK_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+  if constexpr (kLanes<T> == 16) return CK_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+}
+template <class T>
+CK_INLINE Vec<T> odd_lanes(Vec<T> a, Vec<T> b) {
+  if constexpr (kLanes<T> == 2) return CK_SHUFFLE(a, b, 1, 3);
+  if constexpr (kLanes<T> == 4) return CK_SHUFFLE(a, b, 1, 3, 5, 7);
+  if constexpr (kLanes<T> == 8) return CK_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+  if constexpr (kLanes<T> == 16) return CK_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
+
 }  // namespace CONVKIT_ISA
 }  // namespace convkit

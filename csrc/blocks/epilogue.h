@@ -32,6 +32,37 @@ CK_INLINE Vec<T> activated(const Epilogue& epilogue, Vec<T> v) {
   return load(lanes);
 }
 
+// Identity, relu and clip as two bounds, so that sums can be finished while they are in registers. `any` is false for the
+// other activations.
+template <class T>
+struct Bounds {
+  bool any;
+  T low, high;
+};
+template <class T>
+CK_INLINE Bounds<T> bounds_of(const Epilogue& epilogue) {
+  const T infinity = T(__builtin_inf());
+  if (epilogue.activation == kIdentity) return {true, -infinity, infinity};
+  if (epilogue.activation == kRelu) return {true, T(0), infinity};
+  if (epilogue.activation == kClip) return {true, T(epilogue.a), T(epilogue.b)};
+  return {false, -infinity, infinity};
+}
+template <class T>
+CK_INLINE Vec<T> bounded(Vec<T> low, Vec<T> high, Vec<T> v) {
+  v = v < low ? low : v;
+  return v > high ? high : v;
+}
+
+// In place on count values. The slow kinds take them all in one call.
+template <class T>
+CK_INLINE void activate_values(const Epilogue& epilogue, T* values, int64_t count) {
+  if (epilogue.activation == kIdentity) return;
+  if (epilogue.activation > kClip) return activate(epilogue.activation, epilogue.a, epilogue.b, values, count);
+  int64_t i = 0;
+  for (; i + kLanes<T> <= count; i += kLanes<T>) store(values + i, activated<T>(epilogue, load(values + i)));
+  if (i < count) store_first(values + i, count - i, activated<T>(epilogue, load_first(values + i, count - i)));
+}
+
 // y[filter][row][column + i] = activate(sums[i] + bias[filter] + residual[...]) for i < count. sums is changed.
 template <class T>
 CK_INLINE void finish_row(const Problem& problem, const Operands& operands, int64_t filter, int64_t row, int64_t column,
@@ -41,7 +72,8 @@ CK_INLINE void finish_row(const Problem& problem, const Operands& operands, int6
   T* y = static_cast<T*>(operands.y) + filter * problem.y.c + row * problem.y.h + column * problem.y.w;
   const T* residual = static_cast<const T*>(epilogue.residual);
   if (residual) residual += filter * problem.residual.c + row * problem.residual.h + column * problem.residual.w;
-  if (problem.y.w == 1 && (!residual || problem.residual.w == 1)) {
+  const bool quick = epilogue.activation <= kClip;  // applied to registers on the way to y
+  if (quick && problem.y.w == 1 && (!residual || problem.residual.w == 1)) {
     for (int64_t i = 0; i < count; i += kLanes<T>) {
       const int64_t n = count - i < kLanes<T> ? count - i : kLanes<T>;
       Vec<T> v = (n == kLanes<T> ? load(sums + i) : load_first(sums + i, n)) + splat(bias);
@@ -52,11 +84,8 @@ CK_INLINE void finish_row(const Problem& problem, const Operands& operands, int6
     return;
   }
   for (int64_t i = 0; i < count; ++i) sums[i] = sums[i] + bias + (residual ? residual[i * problem.residual.w] : T(0));
-  for (int64_t i = 0; i < count; i += kLanes<T>) {
-    const int64_t n = count - i < kLanes<T> ? count - i : kLanes<T>;
-    const Vec<T> v = activated<T>(epilogue, load_first(sums + i, n));
-    for (int64_t j = 0; j < n; ++j) y[(i + j) * problem.y.w] = v[j];
-  }
+  activate_values<T>(epilogue, sums, count);
+  for (int64_t i = 0; i < count; ++i) y[i * problem.y.w] = sums[i];
 }
 
 }  // namespace CONVKIT_ISA

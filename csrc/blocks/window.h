@@ -59,5 +59,39 @@ CK_NOINLINE void read_row(const Problem& problem, const T* x, int64_t channel, i
   }
 }
 
+// to[i] = x[channel][row][begin + i * every] for i < count, padding included: the columns that a stride reads, side by side.
+template <class T>
+CK_NOINLINE void read_every(const Problem& problem, const T* x, int64_t channel, int64_t row, int64_t begin,
+                            int64_t every, int64_t count, T* to) {
+  const int64_t from_row = source_row(problem, row);
+  if (from_row < 0) {
+    __builtin_memset(to, 0, size_t(count) * sizeof(T));
+    return;
+  }
+  const T* from = x + channel * problem.x.c + from_row * problem.x.h;
+  int64_t i = 0;
+  for (; i < count && begin + i * every < 0; ++i) {
+    const int64_t column = source_column(problem, begin + i * every);
+    to[i] = column < 0 ? T(0) : from[column * problem.x.w];
+  }
+  int64_t inside = begin < problem.w ? (problem.w - begin + every - 1) / every : 0;  // first i right of the image
+  inside = inside < i ? i : inside > count ? count : inside;
+  const int64_t step = every * problem.x.w;
+  const T* start = from + begin * problem.x.w;
+  if (step == 1) {
+    __builtin_memcpy(to + i, start + i, size_t(inside - i) * sizeof(T));
+    i = inside;
+  } else if (step == 2) {
+    for (; i + kLanes<T> < inside; i += kLanes<T>)  // "<": the last pair of vectors would read one element too many
+      store(to + i, even_lanes<T>(load(start + 2 * i), load(start + 2 * i + kLanes<T>)));
+  }
+  for (; i < inside; ++i) to[i] = start[i * step];
+  for (; i < count && begin + i * every < problem.w + problem.pad_right; ++i) {
+    const int64_t column = source_column(problem, begin + i * every);
+    to[i] = column < 0 ? T(0) : from[column * problem.x.w];
+  }
+  for (; i < count; ++i) to[i] = T(0);
+}
+
 }  // namespace CONVKIT_ISA
 }  // namespace convkit

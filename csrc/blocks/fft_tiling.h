@@ -1,0 +1,190 @@
+// How an FFT convolution is cut up: the tile, what stands in the lanes, and what is done together. All of it follows from the
+// problem, so that every call, range and thread agrees.
+#pragma once
+#include "blocks/fft.h"
+#include "problem.h"
+
+namespace convkit {
+namespace CONVKIT_ISA {
+namespace {
+
+// What the lanes of a vector are. A unit is what shares its transformed inputs:
+//   kFilters: input channels on the way in, filters on the way out; a unit is a group of the convolution;
+//   kTiles:   tiles of one channel, where channels are too few to fill the lanes; a unit is a group;
+//   kGroups:  groups (depthwise: channels); a unit is one vector of them.
+enum Lanes : int64_t { kFilters, kTiles, kGroups };
+
+// One direction of the image. A tile reads `size` inputs and makes `step` outputs; the next begins `step` further on.
+struct Axis {
+  int64_t size, step, tiles;
+  int64_t pieces, piece;  // a long filter is cut into pieces of `step` taps: piece i of tile t reads the inputs of tile t + i
+  int64_t begin;          // image coordinate of tile 0's first input
+  int64_t shift;          // tap u of a piece stands at (u - shift) mod size
+  int64_t used;           // inputs of a tile that can be other than zero
+  bool wrapped;           // one tile, its circle closed by the zeros beyond the image
+};
+
+struct Tiling {
+  Lanes lanes;
+  Axis rows, columns;
+  int64_t frequencies;
+  int64_t units, in_vectors, out_vectors;  // of a unit
+  int64_t depth;                           // channels that meet in one output, per piece
+  int64_t grid_rows, grid_columns;         // output tiles (kTiles: vectors of tiles)
+  int64_t band_rows, band_columns;         // tiles whose products are done together
+  bool shared;                             // inputs transformed by all threads together, in a phase of its own
+};
+
+CK_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+CK_INLINE int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
+CK_INLINE int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
+
+constexpr int kMostAxes = 24;
+
+// The sizes worth a look in one direction: each is larger than the one before and needs less work.
+template <class T>
+int64_t axes_of(int64_t in, int64_t out, int64_t taps, int64_t before, bool zeros, Axis (&axes)[kMostAxes]) {
+  typedef CodeletTable<T> Table;
+  // One tile of all the image, wrapped around: the zeros beyond one border serve the other too, and taps that never meet
+  // the image are left out.
+  const int64_t least = min_of(before, out - 1), most = min_of(taps - 1 - before, in - 1);
+  const int64_t wrapped = max_of(in + max_of(least, 0), out + max_of(most, 0));
+  int64_t count = 0, best = INT64_MAX;
+  for (int i = 0; i < Table::kCount; ++i) {
+    const int64_t size = Table::kTable[i].size;
+    if (size == 1 && taps > 1) continue;
+    const auto consider = [&](const Axis& axis) {
+      const int64_t work = axis.tiles * axis.size * axis.pieces;
+      if (work >= best || count == kMostAxes) return;
+      best = work;
+      axes[count++] = axis;
+    };
+    if (size >= taps) {
+      const int64_t step = size - taps + 1, tiles = ceil_div(out, step);
+      consider({size, step, tiles, 1, taps, -before, 0, tiles == 1 ? min_of(size, out + taps - 1) : size,
+                false});
+    }
+    if (zeros && size >= wrapped) consider({size, out, 1, 1, taps, 0, before, in, true});
+    if (2 * taps > size && size > 1) {
+      const int64_t step = size / 2;
+      consider({size, step, ceil_div(out, step), ceil_div(taps, step), step, -before, 0, size, false});
+    }
+    if (taps == 1) break;
+  }
+  return count;
+}
+
+template <class T>
+CK_INLINE double transform_cost(int64_t size) {
+  int bits = 0;
+  while ((int64_t(1) << bits) < size) ++bits;
+  return double(size) * (2 + 1.5 * bits);
+}
+
+// Bands hold about this many tiles: enough to use a weight often once it is loaded, few enough to stay in the cache.
+constexpr int64_t kBandTiles = 16;
+constexpr int64_t kBandBytes = 6 << 20;
+
+template <class T>
+CK_INLINE int64_t frequency_bytes(const Tiling& tiling, int64_t vectors) {
+  return tiling.frequencies * vectors * 2 * kLanes<T> * int64_t(sizeof(T));
+}
+template <class T>
+CK_INLINE int64_t weight_width(const Tiling& tiling) {
+  return tiling.lanes == kTiles ? 2 : 2 * kLanes<T>;
+}
+template <class T>
+CK_INLINE int64_t weight_count(const Tiling& tiling) {
+  return tiling.units * tiling.out_vectors * tiling.frequencies * tiling.rows.pieces * tiling.columns.pieces * tiling.depth *
+         weight_width<T>(tiling);
+}
+
+// Fills in all that follows from the tile and the lanes.
+template <class T>
+void lay_out(const Problem& problem, Tiling& tiling) {
+  const int64_t channels = problem.c / problem.groups, filters = problem.k / problem.groups;
+  const Axis &rows = tiling.rows, &columns = tiling.columns;
+  tiling.frequencies = fft_frequencies(rows.size, columns.size);
+  tiling.units = tiling.lanes == kGroups ? ceil_div(problem.groups, kLanes<T>) : problem.groups;
+  tiling.in_vectors = tiling.lanes == kFilters ? ceil_div(channels, kLanes<T>) : channels;
+  tiling.out_vectors = tiling.lanes == kFilters ? ceil_div(filters, kLanes<T>) : filters;
+  tiling.depth = channels;
+  tiling.grid_rows = rows.tiles;
+  tiling.grid_columns = columns.tiles;
+  if (tiling.lanes == kTiles) {
+    if (rows.pieces * columns.pieces == 1) {  // tile after tile
+      tiling.grid_rows = 1;
+      tiling.grid_columns = ceil_div(rows.tiles * columns.tiles, kLanes<T>);
+    } else {  // a lane has rows of tiles of its own, so that the pieces of a tile stay in its lane
+      tiling.grid_rows = ceil_div(rows.tiles, kLanes<T>);
+    }
+  }
+  const int64_t tile_bytes = frequency_bytes<T>(tiling, tiling.in_vectors);
+  int64_t wanted = tiling.lanes == kFilters ? kBandTiles : 1;
+  if (tiling.lanes == kGroups && tile_bytes < (1 << 17)) wanted = max_of(1, min_of(8, (1 << 18) / tile_bytes));
+  wanted = max_of(min_of(wanted, kBandBytes / tile_bytes), min_of(wanted, 4));
+  if (tiling.grid_columns >= wanted) {
+    tiling.band_rows = 1;
+    tiling.band_columns = ceil_div(tiling.grid_columns, ceil_div(tiling.grid_columns, wanted));
+  } else {
+    tiling.band_columns = tiling.grid_columns;
+    tiling.band_rows = ceil_div(tiling.grid_rows, ceil_div(tiling.grid_rows, wanted / tiling.grid_columns));
+  }
+  const int64_t bands = ceil_div(tiling.grid_rows, tiling.band_rows) * ceil_div(tiling.grid_columns, tiling.band_columns);
+  const int64_t tiles = (tiling.grid_rows + rows.pieces - 1) * (tiling.grid_columns + columns.pieces - 1);
+  // With few bands a range of items would often be part of one, and transform inputs that its neighbour transforms too.
+  tiling.shared = bands * tiling.units < 32 && tiling.units * tiles * tile_bytes <= (int64_t(32) << 20);
+}
+
+// Cycles, roughly: only comparisons count.
+template <class T>
+double cost(const Tiling& tiling) {
+  const Axis &rows = tiling.rows, &columns = tiling.columns;
+  const double lanes = kLanes<T>, halo_rows = double(rows.pieces - 1), halo_columns = double(columns.pieces - 1);
+  const double tiles = double(tiling.grid_rows) * tiling.grid_columns * tiling.units;
+  const double bands = double(ceil_div(tiling.grid_rows, tiling.band_rows)) *
+                       ceil_div(tiling.grid_columns, tiling.band_columns) * tiling.units;
+  const double in_tiles = bands * (tiling.band_rows + halo_rows) * (tiling.band_columns + halo_columns);
+  const double across = transform_cost<T>(columns.size) * 0.6, down = columns.size / 2 * transform_cost<T>(rows.size);
+  // Between lanes and rows: about as many shuffles as a row has points, log2(lanes) times.
+  const double in = rows.used * (across + 4.0 * columns.size) + down;
+  const double out = min_of(rows.step, rows.size) * (across + 6.0 * columns.step) + down;
+  const double products = tiles * tiling.frequencies * rows.pieces * columns.pieces * tiling.depth * tiling.out_vectors;
+  const double weights = double(weight_count<T>(tiling)) * sizeof(T);
+  const double streamed = weights / tiling.units * bands / 10;  // 10 bytes a cycle from the last cache
+  const double multiply = products * (tiling.lanes == kFilters ? 2 : tiling.lanes == kTiles ? 2.4 : 4);
+  const double spectra = tiles * tiling.frequencies * tiling.out_vectors * 4;  // stored, and read again
+  (void)lanes;
+  return in_tiles * tiling.in_vectors * in + tiles * tiling.out_vectors * out +
+         (multiply > streamed ? multiply : streamed) + spectra + weights / 16;
+}
+
+// A problem's best tiling. Looks at neither n nor strides.
+template <class T>
+Tiling tiling_of(const Problem& problem) {
+  const bool zeros = problem.padding_mode == kZeros;
+  Axis rows[kMostAxes], columns[kMostAxes];
+  const int64_t row_count = axes_of<T>(problem.h, problem.p, problem.r, problem.pad_top, zeros, rows);
+  const int64_t column_count = axes_of<T>(problem.w, problem.q, problem.s, problem.pad_left, zeros, columns);
+  Tiling best{};
+  double least = -1;
+  for (int64_t i = 0; i < row_count; ++i)
+    for (int64_t j = 0; j < column_count; ++j)
+      for (int64_t lanes = kFilters; lanes <= kGroups; ++lanes) {
+        if (lanes == kGroups && problem.groups == 1) continue;
+        Tiling tiling{};
+        tiling.lanes = Lanes(lanes);
+        tiling.rows = rows[i];
+        tiling.columns = columns[j];
+        lay_out<T>(problem, tiling);
+        const double cycles = cost<T>(tiling);
+        if (least >= 0 && !(cycles < least)) continue;
+        least = cycles;
+        best = tiling;
+      }
+  return best;
+}
+
+}  // namespace
+}  // namespace CONVKIT_ISA
+}  // namespace convkit

@@ -1,0 +1,369 @@
+// Winograd's minimal filtering F(m x m, 3 x 3): tiles of m x m outputs from (m + 2) x (m + 2)
+// inputs, one product per point and channel instead of nine per output:
+//   y = A^T [ sum over c of (G w G^T) . (B^T x B) ] A        (. is elementwise; A, B, G act on
+//   rows, then on columns)
+// Lanes are channels on the way in and filters on the way out; the sum over c is a small matrix
+// product per point. What winograd_f2 and winograd_f4 share, templated on the tile.
+#pragma once
+#include "arena.h"
+#include "epilogue.h"
+#include "gemm.h"
+#include "turn.h"
+#include "winograd_tiles.h"
+#include "winograd_transforms.h"
+
+namespace convkit {
+namespace CONVKIT_ISA {
+namespace {
+
+// Tiles in registers, times two vectors of sums, beside the two of weights, a broadcast and
+// (without FMA) a product.
+constexpr int kMostRows = kRegisters == 32 ? 14 : kFma ? 6 : 4;
+constexpr int64_t kStretch = 32;  // channels whose half-transformed weights are finished at a time
+constexpr int64_t kLine = 16;     // floats between planes: powers of two fall into one cache set
+
+// ---- memory ----
+
+template <class Tile>
+struct Parts {
+  float* inputs;   // [point][channel block][tile][kWide]
+  float* sums;     // [point][tile][kGroup]
+  float* pixels;   // rows of pixels x kWide lanes: the block's inputs, later a tile row's outputs
+  float* weights;  // [2 points][kStretch][kGroup], of half-transformed ones
+  float* planes;   // one row of outputs of kWide filters
+  int64_t input_point, sum_point, pitch, plane_pitch;
+  int64_t bytes;
+};
+template <class Tile>
+CK_INLINE Parts<Tile> parts_of(const Blocking& b, bool half, void* base) {
+  constexpr int64_t m = Tile::kOutputs, points = Tile::kPoints * Tile::kPoints;
+  Arena from = arena(base);
+  Parts<Tile> parts{};
+  parts.input_point = b.channel_blocks * b.tiles * kWide + kLine;
+  parts.sum_point = b.tiles * kGroup + kLine;
+  parts.pitch = m * b.block_columns + 2;
+  parts.plane_pitch = (m * b.block_columns + kWide - 1) / kWide * kWide + kLine;
+  parts.inputs = take<float>(from, points * parts.input_point);
+  parts.sums = take<float>(from, points * parts.sum_point);
+  parts.pixels = take<float>(from, ((m * b.block_rows + 2) * parts.pitch + kWide) * kWide);
+  parts.weights = take<float>(from, half ? 2 * kStretch * kGroup : 0);
+  parts.planes = take<float>(from, kWide * parts.plane_pitch);
+  parts.bytes = from.used;
+  return parts;
+}
+
+// ---- the three steps ----
+
+template <class Tile>
+CK_NOINLINE void transform_inputs(const Problem& problem, const float* x, const Blocking& b,
+                                  const Block& block, const Places& places,
+                                  const Parts<Tile>& parts) {
+  constexpr int n = Tile::kPoints;
+  const int64_t top = tile_begin<Tile>(b.rows, block.row);
+  const int64_t left = tile_begin<Tile>(b.columns, block.column);
+  const int64_t height = tile_begin<Tile>(b.rows, block.row + block.rows - 1) + n - top;
+  const int64_t width = tile_begin<Tile>(b.columns, block.column + block.columns - 1) + n - left;
+  for (int64_t cb = 0; cb < b.channel_blocks; ++cb) {
+    const int64_t channel = cb * kWide;
+    const int64_t channels = problem.c - channel < kWide ? problem.c - channel : kWide;
+    for (int64_t i = 0; i < height; ++i)
+      read_pixels(problem, x + channel * problem.x.c, channels, top + i - problem.pad_top,
+                  left - problem.pad_left, width, parts.pixels + i * parts.pitch * kWide);
+    for (int64_t tile = 0; tile < block.rows * block.columns; ++tile) {
+      const int64_t row = tile_begin<Tile>(b.rows, block.row + tile / block.columns) - top;
+      const int64_t column =
+          tile_begin<Tile>(b.columns, block.column + tile % block.columns) - left;
+      const float* from = parts.pixels + (row * parts.pitch + column) * kWide;
+      Vec<float> half[n][n];
+      CK_UNROLL(6)
+      for (int j = 0; j < n; ++j) {
+        Vec<float> d[n];
+        CK_UNROLL(6)
+        for (int i = 0; i < n; ++i) d[i] = load(from + (i * parts.pitch + j) * kWide);
+        transform_input(Tile{}, d, half[j]);
+      }
+      float* to = parts.inputs + cb * b.tiles * kWide;
+      CK_UNROLL(6)
+      for (int i = 0; i < n; ++i) {
+        const int place = places.at[i == n - 1][tile], last = places.at[(i == n - 1) + 2][tile];
+        if (place < 0) break;
+        Vec<float> d[n], v[n];
+        CK_UNROLL(6)
+        for (int j = 0; j < n; ++j) d[j] = half[j][i];
+        transform_input(Tile{}, d, v);
+        CK_UNROLL(6)
+        for (int j = 0; j < n - 1; ++j)
+          store(to + (i * n + j) * parts.input_point + place * kWide, v[j]);
+        if (last >= 0) store(to + (i * n + n - 1) * parts.input_point + last * kWide, v[n - 1]);
+      }
+    }
+  }
+}
+
+// sums[tile][f] = (or +=) sum over c < depth of inputs[c / kWide][tile][c % kWide] weights[c][f], f
+// < kGroup
+struct Product {
+  const float* inputs;
+  int64_t input_block;  // distance of channel blocks
+  const float* weights;
+  int64_t weight_step;
+  int64_t depth;
+  float* sums;
+  bool add;
+  const float* next_weights;  // fetched into the second-level cache, next_step floats per channel
+  int64_t next_step;
+};
+template <int kTiles>
+CK_NOINLINE void multiply_tiles(const Product& product) {
+  Vec<float> sum[kTiles][2] = {};
+  const float *inputs = product.inputs, *weights = product.weights, *next = product.next_weights;
+  for (int64_t done = 0; done < product.depth; done += kWide, inputs += product.input_block) {
+    const int64_t channels = product.depth - done < kWide ? product.depth - done : kWide;
+    CK_UNROLL(4)
+    for (int64_t c = 0; c < channels;
+         ++c, weights += product.weight_step, next += product.next_step) {
+      const Vec<float> w0 = load(weights), w1 = load(weights + kWide);
+      // Without it, weights that come from beyond the second-level cache cost 10 to 70 %.
+      __builtin_prefetch(next, 0, 2);
+      CK_UNROLL(16)
+      for (int i = 0; i < kTiles; ++i) {
+        const Vec<float> x = splat(inputs[i * kWide + c]);
+        sum[i][0] += x * w0;
+        sum[i][1] += x * w1;
+      }
+    }
+  }
+  CK_UNROLL(16)
+  for (int i = 0; i < kTiles; ++i) {
+    float* to = product.sums + i * kGroup;
+    store(to, product.add ? load(to) + sum[i][0] : sum[i][0]);
+    store(to + kWide, product.add ? load(to + kWide) + sum[i][1] : sum[i][1]);
+  }
+}
+template <int kTiles = kMostRows>
+CK_INLINE void multiply_piece(int64_t tiles, const Product& product) {
+  if constexpr (kTiles > 0) {
+    if (tiles == kTiles)
+      multiply_tiles<kTiles>(product);
+    else
+      multiply_piece<kTiles - 1>(tiles, product);
+  }
+}
+
+// One point of all tiles, channels [depth, depth + channels). Meanwhile fetches `share` floats per
+// channel of what comes next.
+template <class Tile>
+CK_INLINE void multiply_point(const Blocking& b, const Places& places, const Parts<Tile>& parts,
+                              int point, int64_t depth, int64_t channels, const float* weights,
+                              int64_t weight_step, const float* next, int64_t share) {
+  constexpr int n = Tile::kPoints;
+  const int64_t tiles = places.count[(point / n == n - 1) + 2 * (point % n == n - 1)];
+  const int64_t pieces = (tiles + kMostRows - 1) / kMostRows;
+  Product product{};
+  product.input_block = b.tiles * kWide;
+  product.weights = weights;
+  product.weight_step = weight_step;
+  product.depth = channels;
+  product.add = depth > 0;
+  product.next_step = pieces * kLine < share ? kLine : share / pieces;
+  for (int64_t piece = 0; piece < pieces; ++piece) {
+    const int64_t begin = tiles * piece / pieces, end = tiles * (piece + 1) / pieces;
+    product.inputs =
+        parts.inputs + point * parts.input_point + (depth / kWide * b.tiles + begin) * kWide;
+    product.sums = parts.sums + point * parts.sum_point + begin * kGroup;
+    product.next_weights = next + piece * channels * product.next_step;
+    multiply_piece(end - begin, product);
+  }
+}
+
+// All points of one group of filters, weights [point][c][kGroup].
+template <class Tile>
+CK_NOINLINE void multiply_full(const Problem& problem, const Blocking& b, const Places& places,
+                               const Parts<Tile>& parts, const float* weights, bool last_group) {
+  constexpr int points = Tile::kPoints * Tile::kPoints;
+  const int64_t panel = problem.c * kGroup;
+  for (int point = 0; point < points; ++point, weights += panel)
+    for (int64_t depth = 0; depth < problem.c;
+         depth += kPartial) {  // longer sums would lose accuracy
+      const int64_t channels = problem.c - depth < kPartial ? problem.c - depth : kPartial;
+      const float* from = weights + depth * kGroup;
+      const float* next = last_group && point == points - 1 ? from : from + panel;
+      multiply_point(b, places, parts, point, depth, channels, from, kGroup, next, kGroup);
+    }
+}
+
+// Finishes points kFirst and kFirst + 1 of a row of half-transformed weights:
+// to[2][kStretch][kGroup].
+template <class Tile, int kFirst>
+CK_NOINLINE void finish_weights(const float* weights, int64_t channels, float* to) {
+  for (int64_t c = 0; c < channels; ++c, weights += 3 * kGroup, to += kGroup)
+    for (int64_t lane = 0; lane < kGroup; lane += kWide) {
+      const float* from = weights + lane;
+      const Vec<float> g[3] = {load(from), load(from + kGroup), load(from + 2 * kGroup)};
+      Vec<float> u[Tile::kPoints];
+      transform_filter(Tile{}, g, u);
+      store(to + lane, u[kFirst]);
+      store(to + kStretch * kGroup + lane, u[kFirst + 1]);
+    }
+}
+
+// The same as multiply_full from weights [row of points][c][3][kGroup], transformed vertically
+// only: half the memory and half the traffic. A stretch of channels is transformed horizontally,
+// two points at a time, into a buffer in the first-level cache and used at once for all tiles; the
+// first and the last point of a row are the packed weights themselves.
+template <class Tile>
+CK_NOINLINE void multiply_half(const Problem& problem, const Blocking& b, const Places& places,
+                               const Parts<Tile>& parts, const float* weights, bool last_group) {
+  constexpr int n = Tile::kPoints, last_pair = n - 3;
+  constexpr int64_t step = 3 * kGroup, share = step / n;
+  for (int row = 0; row < n; ++row)
+    for (int64_t depth = 0; depth < problem.c; depth += kStretch) {
+      const int64_t channels = problem.c - depth < kStretch ? problem.c - depth : kStretch;
+      const bool last = last_group && row == n - 1 && depth + channels == problem.c;
+      const float* next = last ? weights : weights + channels * step;
+      for (int j = 0; j < n; ++j, next += last ? 0 : channels * share) {
+        const bool packed = j == 0 || j == n - 1;
+        if (j == 1) finish_weights<Tile, 1>(weights, channels, parts.weights);
+        if (j == last_pair && j > 1)
+          finish_weights<Tile, last_pair>(weights, channels, parts.weights);
+        const float* from = j == 0       ? weights
+                            : j == n - 1 ? weights + 2 * kGroup
+                                         : parts.weights + (j + 1) % 2 * kStretch * kGroup;
+        multiply_point(b, places, parts, row * n + j, depth, channels, from, packed ? step : kGroup,
+                       next, share);
+      }
+      weights += channels * step;
+    }
+}
+
+template <class Tile>
+CK_NOINLINE void transform_outputs(const Problem& problem, const Operands& operands,
+                                   const Blocking& b, const Block& block, const Places& places,
+                                   const Parts<Tile>& parts, const float* sums, int64_t filter) {
+  constexpr int n = Tile::kPoints, m = Tile::kOutputs;
+  const int64_t filters = problem.k - filter < kWide ? problem.k - filter : kWide;
+  const int64_t left = tile_begin<Tile>(b.columns, block.column);
+  const int64_t width = tile_begin<Tile>(b.columns, block.column + block.columns) - left;
+  for (int64_t i = 0, tile = 0; i < block.rows; ++i) {
+    for (int64_t j = 0; j < block.columns; ++j, ++tile) {
+      Vec<float> half[n][m];
+      CK_UNROLL(6)
+      for (int column = 0; column < n; ++column) {
+        const int place = places.at[2 * (column == n - 1)][tile];
+        const int last = places.at[2 * (column == n - 1) + 1][tile];
+        Vec<float> d[n];
+        CK_UNROLL(6)
+        for (int row = 0; row < n; ++row) {
+          const int at = row == n - 1 ? last : place;
+          d[row] = at < 0 ? Vec<float>{}
+                          : load(sums + (row * n + column) * parts.sum_point + at * kGroup);
+        }
+        transform_output(Tile{}, d, half[column]);
+      }
+      // A tile's outputs past its own are overwritten by the next tile, or not stored.
+      float* to = parts.pixels + (tile_begin<Tile>(b.columns, block.column + j) - left) * kWide;
+      CK_UNROLL(4)
+      for (int row = 0; row < m; ++row) {
+        Vec<float> d[n], y[m];
+        CK_UNROLL(6)
+        for (int column = 0; column < n; ++column) d[column] = half[column][row];
+        transform_output(Tile{}, d, y);
+        CK_UNROLL(4)
+        for (int column = 0; column < m; ++column)
+          store(to + (row * parts.pitch + column) * kWide, y[column]);
+      }
+    }
+    const int64_t top = tile_begin<Tile>(b.rows, block.row + i);
+    const int64_t bottom = tile_begin<Tile>(b.rows, block.row + i + 1);
+    for (int64_t row = top; row < bottom; ++row) {
+      for (int64_t column = 0; column < width; column += kWide)
+        turn(parts.pixels + ((row - top) * parts.pitch + column) * kWide, kWide,
+             parts.planes + column, parts.plane_pitch);
+      for (int64_t f = 0; f < filters; ++f)
+        finish_row(problem, operands, filter + f, row, left, parts.planes + f * parts.plane_pitch,
+                   width);
+    }
+  }
+}
+
+// ---- the kernel: kHalf says which of the two packings of the weights ----
+
+template <class Tile, bool kHalf>
+constexpr int64_t kFilterWeights =
+    Tile::kPoints * (kHalf ? 3 : Tile::kPoints);  // per filter and channel
+
+template <class Tile, bool kHalf>
+Sizes winograd_sizes(const Problem& problem) {
+  const Blocking b = blocking_of<Tile>(problem);
+  const int64_t weights = kFilterWeights<Tile, kHalf> * problem.c * b.groups * kGroup;
+  return {weights * int64_t(sizeof(float)), 0, parts_of<Tile>(b, kHalf, nullptr).bytes};
+}
+template <class Tile>
+int64_t winograd_items(const Problem& problem, int64_t) {
+  const Blocking b = blocking_of<Tile>(problem);
+  return b.row_blocks * b.column_blocks * b.groups;
+}
+// In double, rounded once. Filters past k are zero.
+template <class Tile, bool kHalf>
+void winograd_prepare(const Problem& problem, const void* w, void* packed) {
+  constexpr int n = Tile::kPoints, lanes = kLanes<double>;
+  typedef float Narrow __attribute__((vector_size(kVectorBytes / 2), aligned(4), may_alias));
+  const int64_t groups = blocking_of<Tile>(problem).groups, panel = problem.c * kGroup;
+  for (int64_t group = 0; group < groups; ++group)
+    for (int64_t c = 0; c < problem.c; ++c) {
+      float* to = static_cast<float*>(packed) + group * kFilterWeights<Tile, kHalf> * panel;
+      for (int64_t part = 0; part < kGroup; part += lanes) {
+        Vec<double> g[3][3] = {}, half[3][n];
+        for (int lane = 0; lane < lanes; ++lane) {
+          const int64_t k = group * kGroup + part + lane;
+          if (k >= problem.k) break;
+          const float* from = static_cast<const float*>(w) + (k * problem.c + c) * 9;
+          for (int i = 0; i < 9; ++i) g[i % 3][i / 3][lane] = double(from[i]);
+        }
+        for (int s = 0; s < 3; ++s) transform_filter(Tile{}, g[s], half[s]);
+        for (int i = 0; i < n; ++i) {
+          const Vec<double> row[3] = {half[0][i], half[1][i], half[2][i]};
+          Vec<double> u[n];
+          if (!kHalf) transform_filter(Tile{}, row, u);
+          for (int j = 0; j < (kHalf ? 3 : n); ++j) {
+            float* at =
+                to + (kHalf ? (i * problem.c + c) * 3 + j : (i * n + j) * problem.c + c) * kGroup +
+                part;
+            *reinterpret_cast<Narrow*>(at) = __builtin_convertvector(kHalf ? row[j] : u[j], Narrow);
+          }
+        }
+      }
+    }
+}
+// Items: blocks of tiles, each with all groups of filters. The block's inputs are transformed again
+// only where a range begins inside it.
+template <class Tile, bool kHalf>
+void winograd_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
+                  const Operands& operands) {
+  const Blocking b = blocking_of<Tile>(problem);
+  const Parts<Tile> parts = parts_of<Tile>(b, kHalf, operands.scratch);
+  Block block{};
+  Places places;
+  for (int64_t item = begin; item < end; ++item) {
+    const int64_t group = item % b.groups, filter = group * kGroup;
+    if (item == begin || group == 0) {
+      block = block_at(b, item / b.groups);
+      find_places(b, block, places);
+      transform_inputs<Tile>(problem, static_cast<const float*>(operands.x), b, block, places,
+                             parts);
+    }
+    const float* weights = static_cast<const float*>(operands.packed) +
+                           kFilterWeights<Tile, kHalf> * problem.c * filter;
+    if constexpr (kHalf)
+      multiply_half<Tile>(problem, b, places, parts, weights, group == b.groups - 1);
+    else
+      multiply_full<Tile>(problem, b, places, parts, weights, group == b.groups - 1);
+    for (int64_t part = 0; part < kGroup && filter + part < problem.k; part += kWide)
+      transform_outputs<Tile>(problem, operands, b, block, places, parts, parts.sums + part,
+                              filter + part);
+  }
+}
+
+}  // namespace
+}  // namespace CONVKIT_ISA
+}  // namespace convkit

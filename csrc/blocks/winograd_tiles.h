@@ -1,0 +1,93 @@
+// How Winograd cuts the output into tiles, and the tiles into blocks that are worked on together.
+#pragma once
+#include "problem.h"
+#include "simd.h"
+
+namespace convkit {
+namespace CONVKIT_ISA {
+namespace {
+
+constexpr int64_t kWide = kLanes<float>;  // channels or filters in a vector
+constexpr int64_t kGroup = 2 * kWide;  // filters in a packed panel: a broadcast feeds two vectors
+constexpr int64_t kMostTiles = 64;     // in a block
+
+// Tiles along one axis: `full` of m outputs, then some of m - 1, which need no point at infinity:
+// 14 = 4 + 4 + 3 + 3.
+struct Axis {
+  int64_t outputs, tiles, full;
+};
+template <class Tile>
+CK_INLINE Axis axis_of(int64_t outputs) {
+  const int64_t m = Tile::kOutputs, tiles = (outputs + m - 1) / m, spare = tiles * m - outputs;
+  return {outputs, tiles, spare < tiles ? tiles - spare : 0};
+}
+template <class Tile>
+CK_INLINE int64_t tile_begin(const Axis& axis, int64_t tile) {
+  const int64_t m = Tile::kOutputs;
+  const int64_t at = tile <= axis.full ? tile * m : axis.full * m + (tile - axis.full) * (m - 1);
+  return at < axis.outputs ? at : axis.outputs;
+}
+
+// Blocks of neighbouring tiles, whose transformed inputs stay in the second-level cache while all
+// filters pass over them.
+struct Blocking {
+  Axis rows, columns;
+  int64_t row_blocks, column_blocks;
+  int64_t block_rows, block_columns, tiles;  // the largest block's
+  int64_t channel_blocks, groups;
+};
+template <class Tile>
+CK_INLINE Blocking blocking_of(const Problem& problem) {
+  Blocking b{};
+  b.rows = axis_of<Tile>(problem.p);
+  b.columns = axis_of<Tile>(problem.q);
+  b.channel_blocks = (problem.c + kWide - 1) / kWide;
+  b.groups = (problem.k + kGroup - 1) / kGroup;
+  // 14 tiles fill the registers. Up to 1 MB of inputs stays in the cache beside the weights of a
+  // point; weights beyond the cache are streamed once per block, so then blocks are larger.
+  const int64_t points = Tile::kPoints * Tile::kPoints;
+  const int64_t input = points * 4 * b.channel_blocks * kWide;  // bytes of a transformed tile
+  const bool streamed = input * problem.k > (int64_t(5) << 19);
+  int64_t tiles = (streamed ? int64_t(4) << 20 : int64_t(1) << 20) / input;
+  const int64_t most = streamed || Tile::kPoints == 4 ? 56 : 28;
+  tiles = tiles < 14 ? 14 : tiles > most ? most : tiles;
+  if (tiles * input > (int64_t(8) << 20)) tiles = (int64_t(8) << 20) / input + 1;
+  b.column_blocks = (b.columns.tiles + tiles - 1) / tiles;
+  b.block_columns = (b.columns.tiles + b.column_blocks - 1) / b.column_blocks;
+  const int64_t rows = tiles / b.block_columns;
+  b.row_blocks = (b.rows.tiles + rows - 1) / rows;
+  b.block_rows = (b.rows.tiles + b.row_blocks - 1) / b.row_blocks;
+  b.tiles = b.block_rows * b.block_columns;
+  return b;
+}
+struct Block {
+  int64_t row, rows, column, columns;  // in tiles
+};
+CK_INLINE Block block_at(const Blocking& b, int64_t index) {
+  const int64_t i = index / b.column_blocks, j = index % b.column_blocks;
+  const int64_t row = b.rows.tiles * i / b.row_blocks;
+  const int64_t column = b.columns.tiles * j / b.column_blocks;
+  return {row, b.rows.tiles * (i + 1) / b.row_blocks - row, column,
+          b.columns.tiles * (j + 1) / b.column_blocks - column};
+}
+// Where each tile of a block stands among those that need a point, or -1 where it does not: at[0]
+// for finite points, [1] for infinite rows, [2] for infinite columns, [3] for both.
+struct Places {
+  int count[4];
+  int16_t at[4][kMostTiles];
+};
+CK_INLINE void find_places(const Blocking& b, const Block& block, Places& places) {
+  for (int kind = 0; kind < 4; ++kind) {
+    int count = 0, tile = 0;
+    for (int64_t i = block.row; i < block.row + block.rows; ++i)
+      for (int64_t j = block.column; j < block.column + block.columns; ++j, ++tile) {
+        const bool spared = ((kind & 1) && i >= b.rows.full) || ((kind & 2) && j >= b.columns.full);
+        places.at[kind][tile] = int16_t(spared ? -1 : count++);
+      }
+    places.count[kind] = count;
+  }
+}
+
+}  // namespace
+}  // namespace CONVKIT_ISA
+}  // namespace convkit

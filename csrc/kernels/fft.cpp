@@ -1,0 +1,478 @@
+// y[k][p][q] = b[k] + sum over c, r, s of w[k][c][r][s] x[c][p + r][q + s], tile by tile in the frequency domain:
+//   Y[k][f] = sum over c of X[c][f] conj(W[k][c][f]),   f a frequency of the tile.
+// Overlap-save: a tile of N x N inputs gives the (N - r + 1) x (N - s + 1) outputs that the circular sum leaves alone
+// (Stockham 1966; for networks Mathieu, Henaff and LeCun 2014). A filter larger than half a tile may be cut into pieces, each
+// a shifted input whose products are added before the inverse.
+#include "blocks/arena.h"
+#include "blocks/complex_gemm.h"
+#include "blocks/epilogue.h"
+#include "blocks/fft_tiling.h"
+#include "blocks/transpose_vectors.h"
+#include "blocks/window.h"
+#include "kernel.h"
+
+namespace convkit {
+namespace CONVKIT_ISA {
+namespace {
+
+// Spectra of a rectangle of tiles: [frequency][tile][vector], a complex vector each.
+template <class T>
+struct Spectra {
+  T* data;
+  int64_t row, column;  // its first tile
+  int64_t columns;      // tiles in a row of it
+  int64_t vectors;
+  int64_t step;         // from one frequency to the next, in scalars
+};
+// An odd number of complex vectors between frequencies: a power of two would put them all into one set of the cache.
+template <class T>
+CK_INLINE int64_t spectrum_step(int64_t tiles, int64_t vectors) {
+  return (tiles * vectors | 1) * 2 * kLanes<T>;
+}
+
+template <class T>
+struct Parts {
+  T* strip;    // the inputs of a row of tiles: [row][column] of vectors
+  T* rows;     // one row of every lane, and slack for whole vectors
+  T* work;     // a tile half transformed
+  T* line;     // one row of outputs as vectors
+  Spectra<T> x, y;
+  int64_t bytes;
+};
+
+CK_INLINE int64_t strip_tiles(const Tiling& tiling) {
+  // A strip is transposed once for all its tiles; the longest stays within the second cache.
+  return tiling.lanes == kTiles ? 1 : min_of(tiling.band_columns + tiling.columns.pieces - 1, 16);
+}
+CK_INLINE int64_t strip_columns(const Tiling& tiling, int64_t tiles) {
+  return (tiles - 1) * tiling.columns.step + tiling.columns.size;
+}
+template <class T>
+CK_INLINE int64_t whole_vectors(int64_t count) {
+  return ceil_div(count, kLanes<T>) * kLanes<T>;
+}
+// Out vectors whose products share a pass over the inputs.
+CK_INLINE int64_t together(const Tiling& tiling) {
+  return tiling.lanes == kFilters ? kComplexVecs : tiling.lanes == kTiles ? kComplexRows : 1;
+}
+
+template <class T>
+Spectra<T> input_spectra(const Tiling& tiling, Arena& from, int64_t rows, int64_t columns, int64_t units) {
+  const int64_t step = spectrum_step<T>(rows * columns, tiling.in_vectors);
+  T* data = take<T>(from, units * tiling.frequencies * step);
+  return {data, 0, 0, columns, tiling.in_vectors, step};
+}
+template <class T>
+Spectra<T> shared_spectra(const Tiling& tiling, void* base, int64_t& bytes) {
+  Arena from = arena(base);
+  Spectra<T> x{};
+  if (tiling.shared)
+    x = input_spectra<T>(tiling, from, tiling.grid_rows + tiling.rows.pieces - 1,
+                         tiling.grid_columns + tiling.columns.pieces - 1, tiling.units);
+  bytes = from.used;
+  return x;
+}
+template <class T>
+Parts<T> scratch_parts(const Tiling& tiling, void* base) {
+  Arena from = arena(base);
+  Parts<T> parts{};
+  const int64_t width = whole_vectors<T>(strip_columns(tiling, strip_tiles(tiling)));
+  parts.strip = take<T>(from, tiling.rows.size * width * kLanes<T>);
+  parts.rows = take<T>(from, kLanes<T> * max_of(width, whole_vectors<T>(tiling.columns.size)));
+  parts.work = take<T>(from, tiling.rows.size * fft_pitch<T>(tiling.columns.size));
+  parts.line = take<T>(from, whole_vectors<T>(tiling.columns.size) * kLanes<T>);
+  if (!tiling.shared)
+    parts.x = input_spectra<T>(tiling, from, tiling.band_rows + tiling.rows.pieces - 1,
+                               tiling.band_columns + tiling.columns.pieces - 1, 1);
+  const int64_t tiles = tiling.band_rows * tiling.band_columns, vectors = together(tiling);
+  const int64_t step = spectrum_step<T>(tiles, vectors);
+  parts.y = {take<T>(from, tiling.frequencies * step), 0, 0, tiling.band_columns, vectors, step};
+  parts.bytes = from.used;
+  return parts;
+}
+
+// prepare may not allocate: what it works with stands behind the weights.
+template <class T>
+struct Packing {
+  T* weights;
+  T* line;
+  T* work;
+  T* spectrum;
+  int64_t bytes;
+};
+template <class T>
+Packing<T> packing_parts(const Tiling& tiling, void* base) {
+  Arena from = arena(base);
+  Packing<T> parts{};
+  parts.weights = take<T>(from, weight_count<T>(tiling));
+  parts.line = take<T>(from, tiling.columns.size * kLanes<T>);
+  parts.work = take<T>(from, tiling.rows.size * fft_pitch<T>(tiling.columns.size));
+  parts.spectrum = take<T>(from, tiling.frequencies * 2 * kLanes<T>);
+  parts.bytes = from.used;
+  return parts;
+}
+
+// ---- weights
+
+// What a lane of a unit's vectors is: its channel of x, filter of w and y, or -1 for a lane that pads.
+template <class T>
+CK_INLINE int64_t channel_of(const Problem& problem, const Tiling& tiling, int64_t unit, int64_t vector, int64_t lane) {
+  const int64_t channels = problem.c / problem.groups;
+  if (tiling.lanes == kTiles) return unit * channels + vector;
+  if (tiling.lanes == kGroups) {
+    const int64_t group = unit * kLanes<T> + lane;
+    return group < problem.groups ? group * channels + vector : -1;
+  }
+  const int64_t channel = vector * kLanes<T> + lane;
+  return channel < channels ? unit * channels + channel : -1;
+}
+template <class T>
+CK_INLINE int64_t filter_of(const Problem& problem, const Tiling& tiling, int64_t unit, int64_t vector, int64_t lane) {
+  const int64_t filters = problem.k / problem.groups;
+  if (tiling.lanes == kTiles) return unit * filters + vector;
+  if (tiling.lanes == kGroups) {
+    const int64_t group = unit * kLanes<T> + lane;
+    return group < problem.groups ? group * filters + vector : -1;
+  }
+  const int64_t filter = vector * kLanes<T> + lane;
+  return filter < filters ? unit * filters + filter : -1;
+}
+
+// Wrapped around, a tap that never meets a pixel would meet a wrong one.
+CK_INLINE bool meets(const Axis& axis, int64_t tap, int64_t in, int64_t out) {
+  return !axis.wrapped || (tap - axis.shift > -out && tap - axis.shift < in);
+}
+// parts.spectrum = conj(transform) / tile area of one piece of the filters filter[lane], channel c of their group.
+template <class T>
+void transform_filters(const Problem& problem, const Tiling& tiling, const T* w, const int64_t* filter, int64_t c,
+                       int64_t piece_row, int64_t piece_column, const Packing<T>& parts) {
+  const Axis &rows = tiling.rows, &columns = tiling.columns;
+  const TileFft<T> fft = tile_fft<T>(rows.size, columns.size);
+  for (int64_t i = 0; i < rows.size * fft.pitch; ++i) parts.work[i] = T(0);
+  const int64_t channels = problem.c / problem.groups;
+  for (int64_t i = 0; i < rows.piece; ++i) {
+    const int64_t r = piece_row * rows.piece + i;
+    if (r >= problem.r || !meets(rows, r, problem.h, problem.p)) continue;
+    for (int64_t j = 0; j < columns.size * kLanes<T>; ++j) parts.line[j] = T(0);
+    for (int64_t j = 0; j < columns.piece; ++j) {
+      const int64_t s = piece_column * columns.piece + j;
+      if (s >= problem.s || !meets(columns, s, problem.w, problem.q)) continue;
+      T* to = parts.line + (j - columns.shift + columns.size) % columns.size * kLanes<T>;
+      for (int l = 0; l < kLanes<T>; ++l)
+        if (filter[l] >= 0) to[l] = w[((filter[l] * channels + c) * problem.r + r) * problem.s + s];
+    }
+    forward_row(fft, parts.line, parts.work, (i - rows.shift + rows.size) % rows.size);
+  }
+  forward_columns(fft, parts.work, parts.spectrum, 2 * kLanes<T>);
+  const T scale = T(1) / T(rows.size * columns.size);
+  for (int64_t f = 0; f < tiling.frequencies; ++f) {
+    T* at = parts.spectrum + f * 2 * kLanes<T>;
+    store(at, load(at) * splat(scale));
+    store(at + kLanes<T>, load(at + kLanes<T>) * splat(-scale));
+  }
+}
+
+// Weights: [unit][out vector][frequency][piece][channel], a complex vector each; kTiles: a complex number each.
+template <class T>
+void prepare(const Problem& problem, const void* w, void* packed) {
+  const Tiling tiling = tiling_of<T>(problem);
+  const Packing<T> parts = packing_parts<T>(tiling, packed);
+  const int64_t pieces = tiling.rows.pieces * tiling.columns.pieces, depth = pieces * tiling.depth;
+  const int64_t filters = problem.k / problem.groups, width = weight_width<T>(tiling);
+  // Filters stand in the lanes while they are transformed, for kTiles too.
+  const int64_t vectors = tiling.lanes == kTiles ? ceil_div(filters, kLanes<T>) : tiling.out_vectors;
+  Tiling lanes = tiling;
+  if (tiling.lanes == kTiles) lanes.lanes = kFilters;
+  for (int64_t unit = 0; unit < tiling.units; ++unit)
+    for (int64_t vector = 0; vector < vectors; ++vector) {
+      int64_t filter[kLanes<T>];
+      for (int l = 0; l < kLanes<T>; ++l) filter[l] = filter_of<T>(problem, lanes, unit, vector, l);
+      for (int64_t piece = 0; piece < pieces; ++piece)
+        for (int64_t c = 0; c < tiling.depth; ++c) {
+          transform_filters<T>(problem, tiling, static_cast<const T*>(w), filter, c, piece / tiling.columns.pieces,
+                               piece % tiling.columns.pieces, parts);
+          for (int64_t f = 0; f < tiling.frequencies; ++f) {
+            const T* from = parts.spectrum + f * 2 * kLanes<T>;
+            if (tiling.lanes != kTiles) {
+              T* to = parts.weights + (((unit * vectors + vector) * tiling.frequencies + f) * depth +
+                                       piece * tiling.depth + c) * width;
+              store(to, load(from));
+              store(to + kLanes<T>, load(from + kLanes<T>));
+            } else {
+              for (int l = 0; l < kLanes<T> && filter[l] >= 0; ++l) {
+                T* to = parts.weights + ((filter[l] * tiling.frequencies + f) * depth + piece * tiling.depth + c) * width;
+                to[0] = from[l];
+                to[1] = from[kLanes<T> + l];
+              }
+            }
+          }
+        }
+    }
+}
+
+// ---- inputs
+
+// Which tile a lane of a tile vector is. May lie beyond the last.
+CK_INLINE void tile_of(const Tiling& tiling, int64_t lane, int64_t lanes, int64_t row, int64_t column, int64_t& tile_row,
+                       int64_t& tile_column) {
+  tile_row = row;
+  tile_column = column;
+  if (tiling.lanes != kTiles) return;
+  if (tiling.rows.pieces * tiling.columns.pieces == 1) {
+    const int64_t tile = column * lanes + lane;
+    tile_row = tile / tiling.columns.tiles;
+    tile_column = tile % tiling.columns.tiles;
+  } else {
+    tile_row = lane * tiling.grid_rows + row;
+  }
+}
+
+// strip[row][column] = the inputs of `tiles` tiles from (row, column) of the grid on, one vector of a unit.
+template <class T>
+void gather(const Problem& problem, const Tiling& tiling, const T* x, int64_t unit, int64_t vector, int64_t row,
+            int64_t column, int64_t tiles, int64_t width, const Parts<T>& parts) {
+  const int64_t count = strip_columns(tiling, tiles);
+  int64_t channel[kLanes<T>], first_row[kLanes<T>], first_column[kLanes<T>];
+  for (int l = 0; l < kLanes<T>; ++l) {
+    int64_t tile_row, tile_column;
+    tile_of(tiling, l, kLanes<T>, row, column, tile_row, tile_column);
+    channel[l] = channel_of<T>(problem, tiling, unit, vector, l);
+    first_row[l] = tiling.rows.begin + tile_row * tiling.rows.step;
+    first_column[l] = tiling.columns.begin + tile_column * tiling.columns.step;
+  }
+  for (int64_t i = 0; i < tiling.rows.used; ++i) {
+    const T* from[kLanes<T>];
+    for (int l = 0; l < kLanes<T>; ++l) {
+      const int64_t source = source_row(problem, first_row[l] + i);
+      from[l] = nullptr;
+      if (channel[l] < 0 || source < 0) continue;
+      if (problem.x.w == 1 && first_column[l] >= 0 && first_column[l] + count <= problem.w) {
+        from[l] = x + channel[l] * problem.x.c + source * problem.x.h + first_column[l];
+      } else {
+        T* row_of_lane = parts.rows + l * width;
+        read_row(problem, x, channel[l], first_row[l] + i, first_column[l], count, row_of_lane);
+        from[l] = row_of_lane;
+      }
+    }
+    T* to = parts.strip + i * width * kLanes<T>;
+    for (int64_t j = 0; j < count; j += kLanes<T>, to += kLanes<T> * kLanes<T>) {
+      Vec<T> block[kLanes<T>];
+      if (count - j >= kLanes<T>)
+        for (int l = 0; l < kLanes<T>; ++l) block[l] = from[l] ? load(from[l] + j) : Vec<T>{};
+      else
+        for (int l = 0; l < kLanes<T>; ++l) block[l] = from[l] ? load_first(from[l] + j, count - j) : Vec<T>{};
+      transpose<T>(block);
+      for (int l = 0; l < kLanes<T>; ++l) store(to + l * kLanes<T>, block[l]);
+    }
+  }
+}
+
+// to = the spectra of `tiles` tiles from (row, column) of the grid on, one vector of a unit.
+template <class T>
+void transform_inputs(const Problem& problem, const Tiling& tiling, const T* x, int64_t unit, int64_t vector, int64_t row,
+                      int64_t column, int64_t tiles, const Spectra<T>& to, const Parts<T>& parts) {
+  const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
+  const int64_t width = whole_vectors<T>(strip_columns(tiling, tiles));
+  gather(problem, tiling, x, unit, vector, row, column, tiles, width, parts);
+  for (int64_t i = tiling.rows.used; i < tiling.rows.size; ++i)
+    for (int64_t j = 0; j < fft.pitch; ++j) parts.work[i * fft.pitch + j] = T(0);
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const T* from = parts.strip + tile * tiling.columns.step * kLanes<T>;
+    for (int64_t i = 0; i < tiling.rows.used; ++i) forward_row(fft, from + i * width * kLanes<T>, parts.work, i);
+    const int64_t place = (row - to.row) * to.columns + column - to.column + tile;
+    forward_columns(fft, parts.work, to.data + (place * to.vectors + vector) * 2 * kLanes<T>, to.step);
+  }
+}
+
+// ---- products
+
+// parts.y = the products of the band's tiles with `count` out vectors of a unit.
+template <class T>
+void multiply(const Tiling& tiling, const T* weights, int64_t unit, int64_t vector, int64_t count, int64_t row,
+              int64_t column, int64_t rows, int64_t columns, const Spectra<T>& x, const Parts<T>& parts) {
+  const Spectra<T>& y = parts.y;
+  const int64_t pair = 2 * kLanes<T>, width = weight_width<T>(tiling);
+  const int64_t depth = tiling.rows.pieces * tiling.columns.pieces * tiling.depth;
+  const int64_t vector_step = tiling.frequencies * depth * width;
+  const int64_t x_tile = x.vectors * pair, w_piece = tiling.depth * width;
+  ComplexProduct product{};
+  product.depth = tiling.depth;
+  product.piece_rows = tiling.rows.pieces;
+  product.piece_columns = tiling.columns.pieces;
+  if (tiling.lanes == kTiles) {
+    product.a_row = vector_step;
+    product.a_piece_column = w_piece;
+    product.a_piece_row = w_piece * tiling.columns.pieces;
+    product.b_piece_column = x_tile;
+    product.b_piece_row = x_tile * x.columns;
+    product.out_row = pair;
+  } else {
+    product.a_row = x_tile;
+    product.a_piece_column = x_tile;
+    product.a_piece_row = x_tile * x.columns;
+    product.b_vec = vector_step;
+    product.b_piece_column = w_piece;
+    product.b_piece_row = w_piece * tiling.columns.pieces;
+    product.out_row = y.vectors * pair;
+  }
+  // Rows of whole tiles follow each other: one long run instead of several short ones.
+  int64_t run = columns, runs = rows;
+  if (columns == x.columns && columns == y.columns) run = rows * columns, runs = 1;
+  const T* w = weights + (unit * tiling.out_vectors + vector) * vector_step;
+  const T* from = x.data + ((row - x.row) * x.columns + column - x.column) * x_tile;
+  for (int64_t f = 0; f < tiling.frequencies; ++f, w += depth * width)
+    for (int64_t i = 0; i < runs; ++i) {
+      const T* in = from + f * x.step + i * x.columns * x_tile;
+      T* out = y.data + f * y.step + i * y.columns * y.vectors * pair;
+      if (tiling.lanes == kFilters && count == 2) {
+        if constexpr (kComplexVecs == 2) complex_multiply_rows<T, 2, kLanes<T>>(product, run, in, w, out);
+      } else if (tiling.lanes == kFilters) {
+        complex_multiply_rows<T, 1, kLanes<T>>(product, run, in, w, out);
+      } else {
+        for (int64_t tile = 0; tile < run; ++tile, in += x_tile, out += y.vectors * pair)
+          if (tiling.lanes == kTiles)
+            complex_multiply_rows<T, 1, 1>(product, count, w, in, out);
+          else
+            complex_multiply_lanes<T>(product, in, w, out);
+      }
+    }
+}
+
+// ---- outputs
+
+// The inverse of vector `which` of a tile in parts.y, its epilogue and its store.
+template <class T>
+void transform_output(const Problem& problem, const Tiling& tiling, const Operands& operands, int64_t unit, int64_t vector,
+                      int64_t which, int64_t row, int64_t column, int64_t place, const Parts<T>& parts) {
+  const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
+  const Spectra<T>& y = parts.y;
+  inverse_columns(fft, y.data + (place * y.vectors + which) * 2 * kLanes<T>, y.step, parts.work);
+  int64_t filter[kLanes<T>], p[kLanes<T>], q[kLanes<T>], most = 0;
+  for (int l = 0; l < kLanes<T>; ++l) {
+    int64_t tile_row, tile_column;
+    tile_of(tiling, l, kLanes<T>, row, column, tile_row, tile_column);
+    filter[l] = filter_of<T>(problem, tiling, unit, vector, l);
+    p[l] = tile_row * tiling.rows.step;
+    q[l] = tile_column * tiling.columns.step;
+    if (tile_row >= tiling.rows.tiles || tile_column >= tiling.columns.tiles) filter[l] = -1;
+    if (filter[l] >= 0) most = max_of(most, min_of(tiling.rows.step, problem.p - p[l]));
+  }
+  const int64_t width = whole_vectors<T>(tiling.columns.size);
+  for (int64_t i = 0; i < most; ++i) {
+    inverse_row(fft, parts.work, i, parts.line);
+    for (int64_t j = 0; j < tiling.columns.step; j += kLanes<T>) {
+      Vec<T> block[kLanes<T>];
+      for (int l = 0; l < kLanes<T>; ++l) block[l] = load(parts.line + (j + l) * kLanes<T>);
+      transpose<T>(block);
+      for (int l = 0; l < kLanes<T>; ++l) store(parts.rows + l * width + j, block[l]);
+    }
+    for (int l = 0; l < kLanes<T>; ++l)
+      if (filter[l] >= 0 && p[l] + i < problem.p)
+        finish_row(problem, operands, filter[l], p[l] + i, q[l], parts.rows + l * width,
+                   min_of(tiling.columns.step, problem.q - q[l]));
+  }
+}
+
+// ---- the kernel
+
+bool always(const Problem&) { return true; }
+
+template <class T>
+Sizes sizes(const Problem& problem) {
+  const Tiling tiling = tiling_of<T>(problem);
+  Sizes bytes{};
+  bytes.packed = packing_parts<T>(tiling, nullptr).bytes;
+  shared_spectra<T>(tiling, nullptr, bytes.shared);
+  bytes.scratch = scratch_parts<T>(tiling, nullptr).bytes;
+  return bytes;
+}
+
+// Phase 0, if inputs are shared: a strip of tiles of one input vector. Phase 1: one out vector of a band.
+template <class T>
+int64_t items(const Problem& problem, int64_t phase) {
+  const Tiling tiling = tiling_of<T>(problem);
+  if (phase == 0) {
+    if (!tiling.shared) return 0;
+    return tiling.units * tiling.in_vectors * (tiling.grid_rows + tiling.rows.pieces - 1) *
+           ceil_div(tiling.grid_columns + tiling.columns.pieces - 1, strip_tiles(tiling));
+  }
+  return ceil_div(tiling.grid_rows, tiling.band_rows) * ceil_div(tiling.grid_columns, tiling.band_columns) * tiling.units *
+         tiling.out_vectors;
+}
+
+template <class T>
+void run_inputs(const Problem& problem, const Tiling& tiling, int64_t begin, int64_t end, const Operands& operands) {
+  const Parts<T> parts = scratch_parts<T>(tiling, operands.scratch);
+  int64_t bytes;
+  const Spectra<T> x = shared_spectra<T>(tiling, operands.shared, bytes);
+  const int64_t all = tiling.grid_columns + tiling.columns.pieces - 1, most = strip_tiles(tiling);
+  const int64_t strips = ceil_div(all, most), rows = tiling.grid_rows + tiling.rows.pieces - 1;
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t column = i % strips * most, row = i / strips % rows, vector = i / strips / rows % tiling.in_vectors;
+    const int64_t unit = i / strips / rows / tiling.in_vectors;
+    Spectra<T> to = x;
+    to.data += unit * tiling.frequencies * x.step;
+    transform_inputs(problem, tiling, static_cast<const T*>(operands.x), unit, vector, row, column,
+                     min_of(most, all - column), to, parts);
+  }
+}
+
+template <class T>
+void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int64_t end, const Operands& operands) {
+  const Parts<T> parts = scratch_parts<T>(tiling, operands.scratch);
+  int64_t bytes;
+  Spectra<T> x = shared_spectra<T>(tiling, operands.shared, bytes);
+  const T* shared = x.data;
+  const T* weights = packing_parts<T>(tiling, const_cast<void*>(operands.packed)).weights;
+  const int64_t across = ceil_div(tiling.grid_columns, tiling.band_columns);
+  for (int64_t i = begin, last = -1; i < end;) {
+    const int64_t first = i % tiling.out_vectors, unit = i / tiling.out_vectors % tiling.units;
+    const int64_t band = i / tiling.out_vectors / tiling.units;
+    const int64_t row = band / across * tiling.band_rows, column = band % across * tiling.band_columns;
+    const int64_t rows = min_of(tiling.band_rows, tiling.grid_rows - row);
+    const int64_t columns = min_of(tiling.band_columns, tiling.grid_columns - column);
+    const int64_t count = min_of(min_of(together(tiling), tiling.out_vectors - first), end - i);
+    if (tiling.shared) {
+      x.data = const_cast<T*>(shared) + unit * tiling.frequencies * x.step;
+    } else if (i / tiling.out_vectors != last) {
+      last = i / tiling.out_vectors;
+      x = parts.x;
+      x.row = row;
+      x.column = column;
+      const int64_t all = columns + tiling.columns.pieces - 1, most = strip_tiles(tiling);
+      for (int64_t vector = 0; vector < tiling.in_vectors; ++vector)
+        for (int64_t j = 0; j < rows + tiling.rows.pieces - 1; ++j)
+          for (int64_t done = 0; done < all; done += most)
+            transform_inputs(problem, tiling, static_cast<const T*>(operands.x), unit, vector, row + j, column + done,
+                             min_of(most, all - done), x, parts);
+    }
+    multiply(tiling, weights, unit, first, count, row, column, rows, columns, x, parts);
+    for (int64_t which = 0; which < count; ++which)
+      for (int64_t tile = 0; tile < rows * columns; ++tile)
+        transform_output(problem, tiling, operands, unit, first + which, which, row + tile / columns,
+                         column + tile % columns, tile / columns * parts.y.columns + tile % columns, parts);
+    i += count;
+  }
+}
+
+template <class T>
+void run(const Problem& problem, int64_t phase, int64_t begin, int64_t end, const Operands& operands) {
+  const Tiling tiling = tiling_of<T>(problem);
+  if (phase == 0)
+    run_inputs<T>(problem, tiling, begin, end, operands);
+  else
+    run_bands<T>(problem, tiling, begin, end, operands);
+}
+
+const Kernel kKernels[] = {
+    {"float32", kFloat32, kNchw, kNchw, always, sizes<float>, 2, items<float>, prepare<float>, run<float>},
+    {"float64", kFloat64, kNchw, kNchw, always, sizes<double>, 2, items<double>, prepare<double>, run<double>},
+};
+
+}  // namespace
+
+extern const Variants fft;
+const Variants fft = {kKernels, sizeof kKernels / sizeof kKernels[0]};
+
+}  // namespace CONVKIT_ISA
+}  // namespace convkit

@@ -1,0 +1,26 @@
+// y[k][2i+u][2j+v] = b[k] + sum over a, e of A[a][u] A[e][v] sum over c of
+//   (G w[k][c] G^T)[a][e] (B^T x[c][2i..2i+3][2j..2j+3] B)[a][e]          (u, v < 2; a, e < 4:
+//   points 0, 1, -1, infinity)
+// 4 multiplications per output and channel instead of 9.
+// A. Lavin, S. Gray: Fast Algorithms for Convolutional Neural Networks, 2016; S. Winograd:
+// Arithmetic Complexity of Computations, 1980.
+#include "blocks/winograd.h"
+
+namespace convkit {
+namespace CONVKIT_ISA {
+namespace {
+
+bool always(const Problem&) { return true; }
+
+const Kernel kKernels[] = {
+    {"float32", kFloat32, kNchw, kNchw, always, winograd_sizes<F2, false>, 1, winograd_items<F2>,
+     winograd_prepare<F2, false>, winograd_run<F2, false>},
+};
+
+}  // namespace
+
+extern const Variants winograd_f2;
+const Variants winograd_f2 = {kKernels, sizeof kKernels / sizeof kKernels[0]};
+
+}  // namespace CONVKIT_ISA
+}  // namespace convkit

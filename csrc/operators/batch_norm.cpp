@@ -1,0 +1,76 @@
+// y[c][h][w] = activate((x[c][h][w] - mean[c]) scale[c] + beta[c] + residual),  scale = gamma / sqrt(var + eps)
+// The mean is taken off first instead of folded into beta: where it is large, x - mean keeps the digits that x scale and
+// mean scale would lose to each other. `w` is (gamma[c], beta[c], mean[c], var[c], eps) in one row; groups is 0.
+#include <math.h>
+
+#include "blocks/arena.h"
+#include "blocks/elements.h"
+#include "kernel.h"
+
+namespace convkit {
+namespace CONVKIT_ISA {
+namespace {
+
+template <class T>
+struct Parts {
+  T *mean, *scale, *beta;
+  int64_t bytes;
+};
+template <class T>
+Parts<T> packed_parts(const Problem& problem, const void* base) {
+  Arena from = arena(base);
+  Parts<T> parts{};
+  parts.mean = take<T>(from, problem.c);
+  parts.scale = take<T>(from, problem.c);
+  parts.beta = take<T>(from, problem.c);
+  parts.bytes = from.used;
+  return parts;
+}
+template <class T>
+Sizes sizes(const Problem& problem) {
+  return {packed_parts<T>(problem, nullptr).bytes, 0, 0};
+}
+bool always(const Problem&) { return true; }
+int64_t items(const Problem& problem, int64_t) { return (elements(problem) + kPiece - 1) / kPiece; }
+
+template <class T>
+void prepare(const Problem& problem, const void* w, void* packed) {
+  const Parts<T> parts = packed_parts<T>(problem, packed);
+  const T* gamma = static_cast<const T*>(w);
+  const T *beta = gamma + problem.c, *mean = beta + problem.c, *var = mean + problem.c, *eps = var + problem.c;
+  for (int64_t c = 0; c < problem.c; ++c) {
+    parts.mean[c] = mean[c];
+    parts.scale[c] = T(double(gamma[c]) / sqrt(double(var[c]) + double(*eps)));
+    parts.beta[c] = beta[c];
+  }
+}
+
+template <class T>
+void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {
+  const Parts<T> parts = packed_parts<T>(problem, operands.packed);
+  each_run<T>(problem, operands, true, begin * kPiece, end * kPiece,
+              [&](T* values, int64_t count, int64_t channel, bool along_channels) {
+                const T *mean = parts.mean + channel, *scale = parts.scale + channel, *beta = parts.beta + channel;
+                if (along_channels)
+                  each_vector(values, count, [&](Vec<T> v, int64_t i, int64_t n) {
+                    return (v - load_some(mean + i, n)) * load_some(scale + i, n) + load_some(beta + i, n);
+                  });
+                else
+                  each_vector(values, count, [&](Vec<T> v, int64_t, int64_t) {
+                    return (v - splat(*mean)) * splat(*scale) + splat(*beta);
+                  });
+              });
+}
+
+const Kernel kKernels[] = {
+    {"float32", kFloat32, kNchw, kNchw, always, sizes<float>, 1, items, prepare<float>, run<float>},
+    {"float64", kFloat64, kNchw, kNchw, always, sizes<double>, 1, items, prepare<double>, run<double>},
+};
+
+}  // namespace
+
+extern const Variants batch_norm;
+const Variants batch_norm = {kKernels, sizeof kKernels / sizeof kKernels[0]};
+
+}  // namespace CONVKIT_ISA
+}  // namespace convkit

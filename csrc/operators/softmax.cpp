@@ -1,0 +1,114 @@
+// y[c][h][w] = exp(b x[c][h][w] - m) / sum over c of exp(b x[c][h][w] - m),   m = max over c of b x[c][h][w]
+// b is the epilogue's first parameter. Sums are float64 for both dtypes and always add the same channels in the same
+// order. float64 carries b x - m in two parts, since an error of the exponent is one of the result.
+#include "blocks/arena.h"
+#include "blocks/epilogue.h"
+#include "blocks/exponential.h"
+#include "kernel.h"
+
+namespace convkit {
+namespace CONVKIT_ISA {
+namespace {
+
+// Pixels of one item: those that share the cache lines of a planar image.
+constexpr int64_t kPixels = 16;
+
+struct Parts {
+  double* values;  // [kPixels][pitch]
+  int64_t pitch, bytes;
+};
+Parts scratch_parts(const Problem& problem, void* base) {
+  Arena from = arena(base);
+  Parts parts{};
+  parts.pitch = (problem.c + kLanes<double> - 1) / kLanes<double> * kLanes<double>;
+  parts.values = take<double>(from, kPixels * parts.pitch);
+  parts.bytes = from.used;
+  return parts;
+}
+Sizes sizes(const Problem& problem) { return {0, 0, scratch_parts(problem, nullptr).bytes}; }
+bool always(const Problem&) { return true; }
+int64_t items(const Problem& problem, int64_t) { return (problem.p * problem.q + kPixels - 1) / kPixels; }
+void prepare(const Problem&, const void*, void*) {}
+
+// exp(b x - m) in place; returns their sum. The last vector is filled up with a value that changes no maximum and is not
+// summed.
+template <class T>
+CK_INLINE double exponentials(double* values, int64_t count, double factor) {
+  constexpr int64_t kStep = kLanes<double>;
+  // The exponent bounds what is kept: exp(-800) is 0 in both dtypes.
+  constexpr double kFar = -800;
+  for (int64_t i = count; i % kStep; ++i) values[i] = values[0];
+  const Real b = splat(factor);
+  Real most = b * load(values);
+  for (int64_t i = kStep; i < count; i += kStep) {
+    const Real v = b * load(values + i);
+    most = v > most ? v : most;
+  }
+  double m = most[0];
+  for (int64_t i = 1; i < kStep; ++i) m = most[i] > m ? most[i] : m;
+  Real sum{};
+  for (int64_t i = 0; i < count; i += kStep) {
+    const Real v = load(values + i);
+    Real z = b * v - splat(m), low{};
+    if constexpr (sizeof(T) == 8) {
+      const Exact product = exact_product(b, v), difference = exact_sum(product.hi, -splat(m));
+      z = difference.hi, low = difference.lo + product.lo;
+    }
+    const Real kept = z < splat(kFar) ? splat(kFar) : z;
+    low = (low == low) & (z >= splat(kFar)) ? low : Real{};  // infinities and values near overflow have no second part
+    const Power e = power<kExponentialTerms<T>, true>(kept, low);
+    const Real value = (splat(1.0) + e.q) * e.once * e.twice;
+    store(values + i, value);
+    if (i + kStep <= count) sum += value;
+  }
+  double total = 0;
+  for (int64_t i = 0; i < kStep; ++i) total += sum[i];
+  for (int64_t i = count / kStep * kStep; i < count; ++i) total += values[i];
+  return total;
+}
+
+template <class T>
+void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {
+  const Parts parts = scratch_parts(problem, operands.scratch);
+  const int64_t pixels = problem.p * problem.q;
+  for (int64_t item = begin; item < end; ++item) {
+    const int64_t first = item * kPixels, count = pixels - first < kPixels ? pixels - first : kPixels;
+    int64_t from[kPixels], to[kPixels];
+    for (int64_t j = 0; j < count; ++j) {
+      const int64_t h = (first + j) / problem.q, w = (first + j) % problem.q;
+      from[j] = h * problem.x.h + w * problem.x.w;
+      to[j] = h * problem.y.h + w * problem.y.w;
+    }
+    const T* x = static_cast<const T*>(operands.x);
+    T* y = static_cast<T*>(operands.y);
+    if (problem.x.c == 1)
+      for (int64_t j = 0; j < count; ++j)
+        for (int64_t c = 0; c < problem.c; ++c) parts.values[j * parts.pitch + c] = x[from[j] + c];
+    else
+      for (int64_t c = 0; c < problem.c; ++c)
+        for (int64_t j = 0; j < count; ++j) parts.values[j * parts.pitch + c] = x[from[j] + c * problem.x.c];
+    double sums[kPixels];
+    for (int64_t j = 0; j < count; ++j)
+      sums[j] = exponentials<T>(parts.values + j * parts.pitch, problem.c, operands.epilogue.a);
+    if (problem.y.c == 1)
+      for (int64_t j = 0; j < count; ++j)
+        for (int64_t c = 0; c < problem.c; ++c) y[to[j] + c] = T(parts.values[j * parts.pitch + c] / sums[j]);
+    else
+      for (int64_t c = 0; c < problem.c; ++c)
+        for (int64_t j = 0; j < count; ++j)
+          y[to[j] + c * problem.y.c] = T(parts.values[j * parts.pitch + c] / sums[j]);
+  }
+}
+
+const Kernel kKernels[] = {
+    {"float32", kFloat32, kNchw, kNchw, always, sizes, 1, items, prepare, run<float>},
+    {"float64", kFloat64, kNchw, kNchw, always, sizes, 1, items, prepare, run<double>},
+};
+
+}  // namespace
+
+extern const Variants softmax;
+const Variants softmax = {kKernels, sizeof kKernels / sizeof kKernels[0]};
+
+}  // namespace CONVKIT_ISA
+}  // namespace convkit

@@ -1,0 +1,346 @@
+"""The named problems, from the edges in, and what each algorithm promises about its error.
+
+To add an algorithm, add its row to PROMISES.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from oracle import activated, correlate, with_epilogue
+
+from convkit.problem import DTYPES, ConvProblem, conv_problem
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Error in eps of conv(|x|, |w|): at every element, or largest error over largest magnitude."""
+
+    factor: float
+    everywhere: bool = True
+    one_channel: float | None = None  # the factor where c / groups is 1, if it is another
+    dtypes: tuple[str, ...] = DTYPES
+
+    def bound(self, magnitude: np.ndarray, problem: ConvProblem, eps: float) -> np.ndarray | float:
+        """The error allowed, given conv(|x|, |w|) + |bias| + |residual|."""
+        factor = self.factor
+        if self.one_channel is not None and problem.c == problem.groups:
+            factor = self.one_channel
+        if self.everywhere:
+            return factor * eps * magnitude
+        return factor * eps * float(magnitude.max(initial=0))
+
+
+PROMISES = {
+    "direct": Promise(4),
+    "im2col": Promise(4),
+    "pointwise": Promise(4),
+    "depthwise": Promise(4),
+    "winograd_f2": Promise(4, everywhere=False, dtypes=("float32",)),
+    "winograd_f4": Promise(8, everywhere=False, one_channel=12, dtypes=("float32",)),
+    "fft": Promise(4, everywhere=False),
+}
+
+
+def must_apply(problem: ConvProblem) -> set[str]:
+    """What has to support this problem, whatever the table says: the promise to users."""
+    names = {"direct", "im2col"}
+    undilated = problem.kernel_problem()[12:14] == (1, 1)
+    unit_stride = problem.stride == (1, 1)
+    if (problem.r, problem.s) == (1, 1) and problem.groups == 1:
+        names.add("pointwise")
+    if problem.groups == problem.c and undilated and problem.stride in ((1, 1), (2, 2)):
+        names.add("depthwise")
+    if unit_stride and undilated and problem.r * problem.s > 1:
+        names.add("fft")
+        if (problem.r, problem.s) == (3, 3) and problem.groups == 1 and problem.dtype == "float32":
+            names |= {"winograd_f2", "winograd_f4"}
+    return names
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Inputs of one case and what must come out before the activation; all read-only."""
+
+    x: np.ndarray
+    w: np.ndarray
+    bias: np.ndarray
+    residual: np.ndarray
+    sums: np.ndarray
+    magnitudes: np.ndarray
+
+    def expected(
+        self,
+        promise: Promise,
+        problem: ConvProblem,
+        *,
+        bias: bool = True,
+        residual: bool = False,
+        activation: Any = None,
+    ) -> tuple[np.ndarray, np.ndarray | float]:
+        """The answer in float64, and the error allowed."""
+        parts = (self.bias if bias else None, self.residual if residual else None)
+        eps = float(np.finfo(self.x.dtype).eps)
+        answer, stretch = activated(with_epilogue(self.sums, *parts), activation)
+        size = with_epilogue(self.magnitudes, *(None if a is None else np.abs(a) for a in parts))
+        bound = stretch * promise.bound(size, problem, eps)
+        if activation is not None:
+            bound = bound + 4 * eps * np.abs(answer)
+        return answer, bound
+
+
+@dataclass(frozen=True)
+class Case:
+    """A problem with a name; its arrays are drawn from the name."""
+
+    name: str
+    problem: ConvProblem
+
+    def of(self, dtype: str) -> ConvProblem:
+        return dataclasses.replace(self.problem, dtype=dtype)
+
+    def arrays(self, dtype: str = "float32") -> Arrays:
+        return _arrays(self, dtype)
+
+
+@functools.cache
+def _arrays(case: Case, dtype: str) -> Arrays:
+    rng = np.random.default_rng(zlib.crc32(f"{case.name} {dtype}".encode()))
+    problem = case.problem
+    shapes = (problem.x_shape, problem.w_shape, (problem.k,), problem.y_shape)
+    x, w, bias, residual = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+    sums, magnitudes = correlate(x, w, problem), correlate(np.abs(x), np.abs(w), problem)
+    for array in (x, w, bias, residual, sums, magnitudes):
+        array.flags.writeable = False
+    return Arrays(x, w, bias, residual, sums, magnitudes)
+
+
+def _case(name: str, x: tuple[int, ...], w: tuple[int, ...], **options: Any) -> Case:
+    return Case(name, conv_problem(x, w, **options))
+
+
+_EDGES = [
+    _case("one_pixel", (1, 1, 1, 1), (1, 1, 1, 1)),
+    _case("one_pixel_3x3", (1, 3, 1, 1), (5, 3, 3, 3), padding=1),
+    _case("one_pixel_many_channels", (1, 37, 1, 1), (19, 37, 1, 1)),
+    _case("one_pixel_replicate", (1, 2, 1, 1), (3, 2, 5, 5), padding=4, padding_mode="replicate"),
+    _case("one_pixel_symmetric", (2, 2, 1, 1), (3, 2, 3, 3), padding=1, padding_mode="symmetric"),
+    _case("one_pixel_circular", (1, 2, 1, 1), (3, 2, 3, 3), padding=1, padding_mode="circular"),
+    _case("one_pixel_depthwise", (1, 5, 1, 1), (5, 1, 3, 3), padding=1, groups=5),
+    _case("filter_is_image", (1, 3, 5, 4), (2, 3, 5, 4)),
+    _case("filter_is_padded_image", (1, 2, 3, 4), (3, 2, 5, 7), padding=((1, 1), (1, 2))),
+    _case("filter_3x3_is_image", (1, 4, 3, 3), (6, 4, 3, 3)),
+    _case("mostly_padding", (1, 2, 2, 3), (3, 2, 3, 3), padding=((7, 9), (8, 6))),
+    _case("one_row", (1, 4, 1, 37), (3, 4, 1, 5), padding=(0, 2)),
+    _case("one_column", (1, 4, 37, 1), (3, 4, 5, 1), padding=(2, 0)),
+    _case("one_row_3x3", (1, 3, 1, 29), (5, 3, 3, 3), padding=1),
+    _case("one_column_3x3", (1, 3, 29, 1), (5, 3, 3, 3), padding=1),
+    _case("odd_sizes", (1, 3, 13, 11), (5, 3, 3, 3)),
+    _case("filter_2x1", (1, 3, 9, 10), (4, 3, 2, 1)),
+    _case("filter_1x2", (1, 3, 9, 10), (4, 3, 1, 2)),
+    _case("filter_even", (2, 3, 12, 9), (4, 3, 4, 2), padding=((2, 1), (0, 1))),
+    _case("filter_1x7", (1, 5, 8, 19), (7, 5, 1, 7), padding="same"),
+    _case("filter_7x1", (1, 5, 19, 8), (7, 5, 7, 1), padding="same"),
+    _case("full", (1, 2, 6, 7), (3, 2, 4, 3), padding="full"),
+    _case("batch_2", (2, 3, 9, 10), (4, 3, 3, 3), padding=1),
+    _case("batch_5_small", (5, 2, 3, 4), (3, 2, 2, 2)),
+    _case("one_filter", (1, 7, 12, 17), (1, 7, 3, 3), padding=1),
+    _case("one_channel", (1, 1, 17, 18), (9, 1, 3, 3), padding=1),
+    _case("one_channel_one_filter", (1, 1, 23, 35), (1, 1, 3, 3), padding="same"),
+    _case("image_filter_5x5", (1, 1, 40, 51), (1, 1, 5, 5), padding=2, padding_mode="reflect"),
+]
+_STRIDES = [
+    _case("stride_2", (1, 3, 12, 15), (5, 3, 3, 3), stride=2, padding=1),
+    _case("stride_2_same", (2, 3, 11, 14), (5, 3, 3, 3), stride=2, padding="same"),
+    _case("stride_over_filter", (1, 3, 13, 16), (4, 3, 2, 2), stride=3),
+    _case("stride_over_image", (1, 3, 4, 5), (4, 3, 2, 2), stride=9),
+    _case("stride_2x1", (1, 4, 11, 13), (6, 4, 3, 3), stride=(2, 1), padding=1),
+    _case("stride_1x3", (1, 4, 11, 43), (6, 4, 3, 3), stride=(1, 3), padding=1),
+    _case("stride_4_11x11", (1, 3, 39, 43), (8, 3, 11, 11), stride=4, padding=2),
+    _case("stride_2_7x7", (1, 3, 30, 33), (16, 3, 7, 7), stride=2, padding=3),
+    _case("stride_unused_columns", (1, 2, 10, 12), (3, 2, 3, 3), stride=4),
+]
+_PADDINGS = [
+    _case("uneven_padding", (1, 2, 7, 8), (3, 2, 3, 3), padding=((0, 3), (2, 1))),
+    _case("padding_over_filter", (1, 2, 5, 6), (3, 2, 2, 2), padding=((4, 0), (0, 5))),
+    _case("reflect", (1, 2, 7, 9), (3, 2, 3, 3), padding=((1, 2), (2, 0)), padding_mode="reflect"),
+    _case("reflect_most", (1, 2, 5, 4), (3, 2, 3, 3), padding=(4, 3), padding_mode="reflect"),
+    _case(
+        "symmetric", (1, 2, 7, 9), (3, 2, 3, 5), padding=((1, 3), (2, 0)), padding_mode="symmetric"
+    ),
+    _case("symmetric_most", (1, 2, 4, 5), (3, 2, 3, 3), padding=(4, 5), padding_mode="symmetric"),
+    _case(
+        "replicate", (2, 2, 7, 9), (3, 2, 3, 3), padding=((1, 2), (0, 3)), padding_mode="replicate"
+    ),
+    _case("replicate_far", (1, 2, 3, 4), (3, 2, 3, 3), padding=(11, 9), padding_mode="replicate"),
+    _case(
+        "circular", (1, 2, 7, 9), (3, 2, 3, 3), padding=((1, 2), (0, 3)), padding_mode="circular"
+    ),
+    _case("circular_most", (1, 2, 4, 5), (3, 2, 3, 3), padding=(4, 5), padding_mode="circular"),
+    _case(
+        "reflect_stride_2",
+        (1, 3, 11, 12),
+        (4, 3, 5, 5),
+        stride=2,
+        padding=2,
+        padding_mode="reflect",
+    ),
+    _case(
+        "circular_dilated",
+        (1, 3, 11, 12),
+        (4, 3, 3, 3),
+        dilation=2,
+        padding=(3, 2),
+        padding_mode="circular",
+    ),
+    _case("padded_1x1", (1, 5, 6, 7), (4, 5, 1, 1), padding=((1, 2), (0, 3))),
+    _case(
+        "padded_1x1_replicate",
+        (1, 5, 6, 7),
+        (4, 5, 1, 1),
+        padding=((1, 2), (0, 3)),
+        padding_mode="replicate",
+    ),
+]
+_DILATIONS = [
+    _case("dilation_2", (1, 3, 12, 14), (4, 3, 3, 3), dilation=2),
+    _case("dilation_3_same", (1, 3, 12, 14), (4, 3, 3, 3), dilation=3, padding="same"),
+    _case("dilation_1x2", (1, 3, 9, 14), (4, 3, 3, 3), dilation=(1, 2), padding=1),
+    _case("dilation_3x1_stride_2", (2, 3, 15, 11), (4, 3, 3, 2), dilation=(3, 1), stride=2),
+    _case("dilation_of_one_row", (1, 3, 6, 21), (4, 3, 1, 3), dilation=(5, 1)),
+    _case("dilation_groups", (1, 6, 12, 11), (4, 3, 3, 3), dilation=2, groups=2, padding=2),
+    _case("dilation_depthwise", (1, 6, 12, 11), (6, 1, 3, 3), dilation=2, groups=6, padding=2),
+]
+_GROUPS = [
+    _case("groups_2", (1, 6, 9, 10), (8, 3, 3, 3), groups=2, padding=1),
+    _case("groups_3_pointwise", (1, 9, 7, 8), (6, 3, 1, 1), groups=3),
+    _case("groups_8", (2, 16, 10, 9), (24, 2, 3, 3), groups=8, padding=1, stride=2),
+    _case("groups_4_one_filter_each", (1, 12, 9, 9), (4, 3, 3, 3), groups=4),
+    _case("groups_2_wide", (1, 34, 7, 9), (38, 17, 3, 3), groups=2, padding=1),
+    _case("groups_5x5", (1, 4, 16, 17), (6, 2, 5, 5), groups=2, padding=2),
+]
+_DEPTHWISE = [
+    _case("depthwise_3x3", (1, 7, 16, 17), (7, 1, 3, 3), groups=7, padding=1),
+    _case("depthwise_stride_2", (2, 5, 17, 18), (5, 1, 3, 3), groups=5, padding=1, stride=2),
+    _case(
+        "depthwise_stride_2_same", (1, 4, 15, 34), (4, 1, 3, 3), groups=4, padding="same", stride=2
+    ),
+    _case("depthwise_stride_1x2", (1, 4, 15, 34), (4, 1, 3, 3), groups=4, padding=1, stride=(1, 2)),
+    _case("depthwise_stride_3", (1, 4, 15, 34), (4, 1, 3, 3), groups=4, padding=1, stride=3),
+    _case("depthwise_twice", (1, 5, 9, 21), (10, 1, 3, 3), groups=5, padding=1),
+    _case("depthwise_thrice_stride_2", (1, 3, 11, 33), (9, 1, 5, 5), groups=3, padding=2, stride=2),
+    _case("depthwise_5x5", (1, 3, 33, 47), (3, 1, 5, 5), groups=3, padding=2),
+    _case(
+        "depthwise_7x7_reflect",
+        (1, 3, 14, 31),
+        (3, 1, 7, 7),
+        groups=3,
+        padding=3,
+        padding_mode="reflect",
+    ),
+    _case("depthwise_2x4", (1, 3, 9, 65), (3, 1, 2, 4), groups=3, padding=((1, 0), (0, 3))),
+    _case("depthwise_1x1", (1, 6, 5, 7), (6, 1, 1, 1), groups=6),
+    _case("depthwise_1x1_stride_2", (1, 6, 5, 7), (12, 1, 1, 1), groups=6, stride=2),
+    _case("depthwise_13x1", (1, 2, 20, 16), (2, 1, 13, 1), groups=2, padding=(6, 0)),
+    _case("depthwise_31x31", (1, 2, 20, 22), (2, 1, 31, 31), groups=2, padding=15),
+    _case("depthwise_wide", (1, 2, 4, 129), (2, 1, 3, 3), groups=2, padding=1),
+    _case(
+        "depthwise_circular",
+        (2, 4, 6, 9),
+        (4, 1, 3, 3),
+        groups=4,
+        padding=((2, 1), (3, 0)),
+        padding_mode="circular",
+    ),
+]
+_POINTWISE = [
+    _case("pointwise", (1, 16, 7, 9), (24, 16, 1, 1)),
+    _case("pointwise_batch", (3, 10, 5, 7), (13, 10, 1, 1)),
+    _case("pointwise_stride_2", (1, 33, 9, 8), (17, 33, 1, 1), stride=2),
+    _case("pointwise_stride_1x2", (1, 9, 6, 35), (18, 9, 1, 1), stride=(1, 2)),
+    _case("pointwise_deep", (1, 700, 3, 5), (11, 700, 1, 1)),
+    _case("pointwise_deep_257", (1, 257, 4, 4), (49, 257, 1, 1)),
+    _case("pointwise_one_filter", (1, 65, 6, 8), (1, 65, 1, 1)),
+    _case("pointwise_one_channel", (1, 1, 11, 13), (50, 1, 1, 1)),
+    _case("pointwise_many_pixels", (1, 5, 31, 67), (9, 5, 1, 1)),
+    _case("pointwise_dilated", (1, 12, 6, 7), (10, 12, 1, 1), dilation=3),
+]
+_LANES = [
+    *(
+        _case(f"filters_{k}", (1, 5, 6, 7), (k, 5, 3, 3), padding=1)
+        for k in (7, 8, 9, 15, 16, 17, 31, 33, 47, 49)
+    ),
+    *(
+        _case(f"channels_{c}", (1, c, 6, 7), (6, c, 3, 3), padding=1)
+        for c in (8, 15, 16, 17, 32, 33)
+    ),
+    *(
+        _case(f"columns_{q}", (1, 3, 3, q), (9, 3, 3, 3), padding=1)
+        for q in (4, 5, 15, 16, 17, 31, 33, 47, 48, 49, 50, 65)
+    ),
+    *(_case(f"rows_{p}", (1, 3, p, 5), (9, 3, 3, 3), padding=1) for p in (2, 3, 4, 5, 7, 9)),
+    _case("deep_360", (1, 40, 6, 7), (10, 40, 3, 3), padding=1),
+    _case("deep_257_groups", (1, 516, 3, 3), (4, 258, 1, 1), groups=2),
+    _case("deep_5400", (1, 600, 4, 5), (7, 600, 3, 3), padding=1),
+    _case("deep_15000", (1, 600, 5, 6), (3, 600, 5, 5)),
+]
+_LARGE_FILTERS = [
+    _case("filter_5x7", (1, 2, 21, 30), (3, 2, 5, 7), padding=(2, 3)),
+    _case("filter_11x11", (1, 3, 24, 27), (4, 3, 11, 11), padding=5),
+    _case("filter_11x11_batch", (2, 2, 33, 31), (3, 2, 11, 11), padding=5),
+    _case("filter_31x31", (1, 1, 45, 50), (2, 1, 31, 31)),
+    _case("filter_41x3", (1, 1, 60, 40), (1, 1, 41, 3), padding=(20, 1)),
+    _case("filter_3x41", (1, 1, 40, 60), (1, 1, 3, 41), padding=(1, 20)),
+    _case(
+        "filter_64_reflect", (1, 1, 70, 66), (1, 1, 16, 64), padding=(8, 20), padding_mode="reflect"
+    ),
+    _case("filter_9x9_full", (1, 2, 20, 25), (3, 2, 9, 9), padding="full"),
+    _case("filter_5x5_wide", (1, 1, 9, 200), (2, 1, 5, 5), padding=2),
+    _case("filter_5x5_tall", (1, 1, 200, 9), (2, 1, 5, 5), padding=2, padding_mode="symmetric"),
+    _case("filter_65x65", (1, 1, 66, 70), (1, 1, 65, 65), padding=((4, 0), (0, 6))),
+    _case("tile_28", (1, 1, 28, 28), (2, 1, 5, 5)),
+    _case("tile_32_same", (1, 1, 32, 32), (2, 1, 5, 5), padding=2),
+    _case("tile_57", (1, 1, 57, 33), (1, 1, 7, 7), padding=3, padding_mode="circular"),
+    _case("tile_64_same", (1, 1, 64, 65), (1, 1, 9, 9), padding=4),
+]
+# Layers of real networks; the larger ones with fewer pixels or filters: the oracle stays quick.
+_LAYERS = [
+    _case("lenet_c1", (1, 1, 32, 32), (6, 1, 5, 5)),
+    _case("lenet_c3", (1, 6, 14, 14), (16, 6, 5, 5)),
+    _case("resnet20_stem", (1, 3, 32, 32), (16, 3, 3, 3), padding=1),
+    _case("resnet20_block_3", (1, 64, 8, 8), (64, 64, 3, 3), padding=1),
+    _case("resnet50_stem", (1, 3, 60, 64), (32, 3, 7, 7), stride=2, padding=3),
+    _case("resnet50_conv2", (1, 64, 14, 56), (16, 64, 3, 3), padding=1),
+    _case("resnet50_conv5", (1, 512, 7, 7), (24, 512, 3, 3), padding=1),
+    _case("resnet50_down", (1, 128, 15, 15), (32, 128, 1, 1), stride=2),
+    _case("resnet50_expand", (1, 64, 28, 28), (100, 64, 1, 1)),
+    _case("resnet50_reduce", (1, 512, 7, 7), (128, 512, 1, 1)),
+    _case("resnext50_conv3", (1, 64, 14, 14), (64, 4, 3, 3), groups=16, padding=1),
+    _case("alexnet_conv1", (1, 3, 51, 51), (24, 3, 11, 11), stride=4),
+    _case("alexnet_conv2", (1, 48, 13, 13), (32, 24, 5, 5), groups=2, padding=2),
+    _case("googlenet_5x5", (1, 16, 14, 14), (32, 16, 5, 5), padding=2),
+    _case("inception_1x7", (1, 64, 17, 17), (32, 64, 1, 7), padding=(0, 3)),
+    _case("vgg_conv1_2", (1, 64, 8, 40), (20, 64, 3, 3), padding=1),
+    _case("mobilenet_dw_112", (1, 4, 112, 112), (4, 1, 3, 3), groups=4, padding=1),
+    _case("mobilenet_dw_down", (1, 16, 57, 56), (16, 1, 3, 3), groups=16, padding="same", stride=2),
+    _case("mobilenet_dw_14", (1, 64, 14, 14), (64, 1, 3, 3), groups=64, padding=1),
+    _case("mobilenet_dw_7", (1, 128, 7, 7), (128, 1, 3, 3), groups=128, padding=1),
+    _case("mobilenet_pw", (1, 96, 28, 28), (24, 96, 1, 1)),
+    _case("efficientnet_dw_5x5", (1, 24, 28, 28), (24, 1, 5, 5), groups=24, padding=2, stride=2),
+    _case("convnext_dw_7x7", (1, 12, 28, 28), (12, 1, 7, 7), groups=12, padding=3),
+    _case("replknet_dw_31x31", (1, 4, 28, 28), (4, 1, 31, 31), groups=4, padding=15),
+    _case("dilated_head", (1, 32, 20, 20), (16, 32, 3, 3), dilation=6, padding=6),
+    _case("ultraface_head", (1, 64, 15, 20), (6, 64, 3, 3), padding=1),
+]
+
+CASES = [
+    *_EDGES, *_STRIDES, *_PADDINGS, *_DILATIONS, *_GROUPS, *_DEPTHWISE, *_POINTWISE, *_LANES,
+    *_LARGE_FILTERS, *_LAYERS,
+]  # fmt: skip
+BY_NAME = {case.name: case for case in CASES}
+assert len(BY_NAME) == len(CASES), "two cases have one name"

@@ -1,0 +1,112 @@
+"""Every kernel variant, and how to run one through the native plan."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from cases import BY_NAME, Case
+from guarded import guarded
+
+from convkit import _convkit
+from convkit.algorithms import ALGORITHMS
+from convkit.epilogue import activation as parse_activation
+from convkit.problem import DTYPES, ConvProblem
+
+FORCED = os.environ.get("CONVKIT_FORCE_ISA")
+ISAS = [FORCED] if FORCED else _convkit.available_isas()
+SUPPORTS = {row.name: row.supports for row in ALGORITHMS}
+
+# One case for each way through a kernel: main tiles and their tails, padding, strides, groups.
+WAYS = """
+    odd_sizes one_row_3x3 stride_2 stride_1x3 uneven_padding reflect circular dilation_2 groups_2
+    batch_2 depthwise_3x3 depthwise_stride_2 depthwise_thrice_stride_2 depthwise_2x4
+    depthwise_circular pointwise_batch pointwise_stride_2 pointwise_many_pixels padded_1x1
+    columns_33 filters_17 filter_11x11_batch one_channel filter_5x5_wide
+"""
+
+
+class Variant(NamedTuple):
+    """One kernel: an algorithm's variant on one instruction set."""
+
+    isa: str
+    algorithm: str
+    index: int
+    name: str
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.isa}-{self.algorithm}-{self.name}".replace(" ", "_")
+
+
+def _every_variant() -> list[Variant]:
+    chosen, found = _convkit.current_isa(), []
+    for isa in ISAS:
+        _convkit.select_isa(isa)
+        for row in ALGORITHMS:
+            for index, (name, dtype, *layouts) in enumerate(_convkit.variants(row.name)):
+                if layouts == [0, 0]:
+                    found.append(Variant(isa, row.name, index, name, DTYPES[dtype]))
+    _convkit.select_isa(chosen)
+    return found
+
+
+VARIANTS = _every_variant()
+
+
+def supported(cases: list[Case], variants: list[Variant] = VARIANTS) -> list[tuple[Variant, Case]]:
+    """Each variant with each case that its algorithm supports."""
+    return [
+        (variant, case)
+        for variant in variants
+        for case in cases
+        if SUPPORTS[variant.algorithm](case.of(variant.dtype))
+    ]
+
+
+def pairs(cases: list[Case]) -> list[Any]:
+    """The same as parameters of a test."""
+    return [pytest.param(*pair, id=f"{pair[0]}-{pair[1].name}") for pair in supported(cases)]
+
+
+def some(names: str) -> list[Any]:
+    return pairs(named(names))
+
+
+def named(names: str) -> list[Case]:
+    return [BY_NAME[name] for name in names.split()]
+
+
+def native_plan(
+    variant: Variant,
+    problem: ConvProblem,
+    w: np.ndarray,
+    bias: np.ndarray | None = None,
+    activation: Any = None,
+) -> _convkit.Plan:
+    _convkit.select_isa(variant.isa)
+    kind, a, b = parse_activation(activation)
+    return _convkit.Plan(
+        variant.algorithm, tuple(problem.kernel_problem()), w, bias, kind, a, b, variant.index,
+        _convkit.NO_LIMIT,
+    )  # fmt: skip
+
+
+def run(
+    plan: _convkit.Plan,
+    problem: ConvProblem,
+    x: np.ndarray,
+    residual: np.ndarray | None = None,
+    *,
+    threads: int = 1,
+    layout: str = "contiguous",
+    in_place: bool = False,
+) -> np.ndarray:
+    """The plan's answer, written into guarded memory; in_place: over the residual."""
+    shape = (x.shape[0], *problem.y_shape[1:])
+    y = guarded(shape, problem.dtype, layout, residual if in_place else None)
+    plan.run(x, y.array if in_place else residual, y.array, threads)
+    y.check("y")
+    return np.array(y.array)

@@ -1,0 +1,97 @@
+"""The errors that docs/algorithms.md promises, on data that strains them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from cases import PROMISES
+from native import VARIANTS, native_plan, run
+from oracle import magnitude, oracle
+
+from convkit.algorithms import ALGORITHMS
+from convkit.problem import conv_problem
+
+pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("checked_kernels")]
+
+PROBLEMS = {
+    "shallow": conv_problem((1, 3, 24, 26), (8, 3, 3, 3), padding=1),
+    "one channel": conv_problem((1, 1, 30, 33), (6, 1, 3, 3), padding=1),
+    "deep": conv_problem((1, 256, 7, 7), (8, 256, 3, 3), padding=1),
+    "deep 5x5": conv_problem((1, 200, 7, 8), (4, 200, 5, 5)),
+    "pointwise": conv_problem((1, 64, 12, 12), (24, 64, 1, 1)),
+    "pointwise deep": conv_problem((1, 2048, 4, 5), (8, 2048, 1, 1)),
+    "depthwise": conv_problem((1, 16, 20, 21), (16, 1, 3, 3), groups=16, padding=1),
+    "depthwise 13x13": conv_problem((1, 4, 20, 21), (4, 1, 13, 13), groups=4, padding=6),
+    "large filter": conv_problem((1, 4, 34, 35), (4, 4, 11, 11), padding=5),
+    "one channel 31x31": conv_problem((1, 1, 50, 50), (1, 1, 31, 31)),
+}
+SUPPORTS = {row.name: row.supports for row in ALGORITHMS}
+DRAWS = 4
+
+
+def of(problem, dtype):
+    return conv_problem(
+        problem.x_shape, problem.w_shape, padding=(problem.padding[:2], problem.padding[2:]),
+        groups=problem.groups, dtype=dtype,
+    )  # fmt: skip
+
+
+PAIRS = [
+    pytest.param(variant, of(problem, variant.dtype), id=f"{variant}-{name}")
+    for variant in VARIANTS
+    for name, problem in PROBLEMS.items()
+    if SUPPORTS[variant.algorithm](of(problem, variant.dtype))
+]
+
+
+def draws(problem, positive):
+    """Inputs with their answers, standard normal or the absolute values of that."""
+    key = (problem, positive)
+    if key not in _drawn:
+        rng, sets = np.random.default_rng(17), []
+        for _ in range(DRAWS):
+            x, w = (
+                rng.standard_normal(s).astype(problem.dtype)
+                for s in (problem.x_shape, problem.w_shape)
+            )
+            if positive:
+                x, w = np.abs(x), np.abs(w)
+            sets.append((x, w, oracle(x, w, problem), magnitude(x, w, problem)))
+        _drawn[key] = sets
+    return _drawn[key]
+
+
+_drawn: dict[object, list[tuple[np.ndarray, ...]]] = {}
+
+
+def worst_error(variant, problem, positive):
+    """In eps of conv(|x|, |w|): at the worst element, or largest error over largest magnitude."""
+    worst = []
+    for x, w, expected, size in draws(problem, positive):
+        y = run(native_plan(variant, problem, w), problem, x)
+        error = np.abs(y.astype(np.float64) - expected)
+        assert np.isfinite(error).all()
+        if PROMISES[variant.algorithm].everywhere:
+            worst.append((error / size).max())
+        else:
+            worst.append(error.max() / size.max())
+    return max(worst) / float(np.finfo(problem.dtype).eps)
+
+
+@pytest.mark.parametrize(("variant", "problem"), PAIRS)
+def test_standard_normal(variant, problem):
+    promise = PROMISES[variant.algorithm]
+    one_channel = problem.c == problem.groups and promise.one_channel is not None
+    factor = promise.one_channel if one_channel else promise.factor
+    assert worst_error(variant, problem, positive=False) <= factor
+
+
+@pytest.mark.parametrize(("variant", "problem"), PAIRS)
+def test_all_positive(variant, problem):
+    """Nothing cancels, so errors add up: the factor is max(4, sqrt(depth))."""
+    depth = problem.c // problem.groups * problem.r * problem.s
+    promise = PROMISES[variant.algorithm]
+    factor = max(4.0, math.sqrt(depth), promise.factor, promise.one_channel or 0)
+    assert worst_error(variant, problem, positive=True) <= factor

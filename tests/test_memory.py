@@ -1,0 +1,100 @@
+"""What kernels read and how much memory they take."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from native import ISAS
+
+from convkit.algorithms import ALGORITHMS
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.kernels
+@pytest.mark.skipif(sys.platform != "linux", reason="protects pages through Linux's mmap")
+@pytest.mark.parametrize("at", ["end", "start"])
+@pytest.mark.parametrize("isa", ISAS)
+def test_nothing_outside_the_arrays_is_touched(isa, at):
+    """x, w, bias, residual and y each stand against a page that kills who touches it."""
+    child = subprocess.run(
+        [sys.executable, HERE / "page_end.py", at, isa],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(HERE)},
+    )
+    lines = child.stdout.splitlines() or ["nothing"]
+    assert child.returncode == 0, f"{lines[-1]}: exit {child.returncode}\n{child.stderr[-2000:]}"
+    assert lines[-1] == "done"
+    assert len(lines) > 100
+
+
+# ---- resident memory -----------------------------------------------------------------------------
+
+SIDE = 4096
+MEASURE = """
+import json, sys
+import numpy as np, convkit
+
+algo, how, size, groups, channels, side = json.loads(sys.argv[1])
+
+
+def status(field):
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith(field))
+
+
+def image(c, h, w):
+    if how == "nhwc":
+        x = np.empty((1, h, w, c), "f").transpose(0, 3, 1, 2)
+    elif how == "crop":
+        x = np.empty((1, c, h + 7, w + 9), "f")[:, :, 3 : h + 3, 5 : w + 5]
+    else:
+        x = np.empty((1, c, h, w), "f")
+    x[...] = 1
+    return x
+
+
+w = np.ones((channels, channels // groups, size, size), "f")
+options = dict(padding=size // 2, padding_mode="reflect" if how == "reflect" else "zeros",
+               groups=groups, algo=algo)
+with convkit.threads(1):
+    convkit.plan((1, channels, 40, 40), w, **options)(image(channels, 40, 40))
+    convkit.release_memory()
+    x, out = image(channels, side, side), np.zeros((1, channels, side, side), "f")
+    out[...] = 2
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    before = status("VmRSS")
+    plan = convkit.plan(x.shape, w, **options)
+    plan(x, out=out)
+    peak = status("VmHWM")
+assert out[0, 0, side // 2, side // 2] == size * size * channels // groups
+print(json.dumps([peak - before, plan.workspace]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's high-water mark")
+@pytest.mark.parametrize("how", ["reflect", "nhwc", "crop"])
+@pytest.mark.parametrize("row", ALGORITHMS, ids=lambda row: row.name)
+def test_resident_memory(row, how):
+    """At one thread, after one small call: the plan's workspace and 1 MB, over x, w and y."""
+    if not os.access("/proc/self/clear_refs", os.W_OK):
+        pytest.skip("needs /proc/self/clear_refs")
+    channels = 2
+    groups, size = {"depthwise": (channels, 3), "pointwise": (1, 1)}.get(row.name, (1, 3))
+    arguments = json.dumps([row.name, how, size, groups, channels, SIDE])
+    child = subprocess.run(
+        [sys.executable, "-c", MEASURE, arguments], capture_output=True, text=True, timeout=120
+    )
+    assert child.returncode == 0, child.stderr
+    resident, workspace = json.loads(child.stdout)
+    assert resident <= workspace + (1 << 20), f"{resident} bytes, workspace {workspace}"
+    image = channels * SIDE * SIDE * 4
+    assert workspace < image // 8, "scratch that grows with the image's area"
