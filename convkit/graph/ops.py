@@ -11,7 +11,7 @@ import numpy as np
 
 from convkit.epilogue import activation
 from convkit.graph.ir import Node, Value
-from convkit.problem import PairLike, conv_problem, integer
+from convkit.problem import conv_problem, integer, pair
 
 Array = Any  # a NumPy array, or another kind that the operations take
 Shape = tuple[int, ...]
@@ -47,16 +47,6 @@ def image_shape(value: Value, what: str) -> tuple[int, int, int]:
     return c, h, w
 
 
-def kernel_size(kernel: PairLike) -> tuple[int, int]:
-    """(rows, columns) of an integer or a pair."""
-    if isinstance(kernel, (tuple, list)):
-        if len(kernel) != 2:
-            raise ValueError(f"kernel={kernel!r} must be an integer or a pair (rows, columns)")
-        return integer("kernel", kernel[0], least=1), integer("kernel", kernel[1], least=1)
-    size = integer("kernel", kernel, least=1)  # type: ignore[arg-type]
-    return size, size
-
-
 # Convolution and linear
 
 
@@ -66,7 +56,9 @@ def _conv2d_weights(inputs: Sequence[Value], keywords: Keywords) -> dict[str, Sh
     groups = integer("groups", keywords["groups"], least=1)
     if c % groups:
         raise ValueError(f"groups={groups} must divide the {c} input channels")
-    weights: dict[str, Shape] = {"weight": (filters, c // groups, *kernel_size(keywords["kernel"]))}
+    weights: dict[str, Shape] = {
+        "weight": (filters, c // groups, *pair("kernel", keywords["kernel"], least=1))
+    }
     return {**weights, "bias": (filters,)} if keywords["bias"] else weights
 
 
@@ -124,7 +116,7 @@ def _linear(node: Node, weights: Mapping[str, Array]) -> Step:
 
 def _batch_norm_weights(inputs: Sequence[Value], keywords: Keywords) -> dict[str, Shape]:
     c = inputs[0].shape[0]
-    return {role: (c,) for role in ("weight", "bias", "running_mean", "running_var")}
+    return dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (c,))
 
 
 def _batch_norm_shape(inputs: Sequence[Value], keywords: Keywords) -> Shape:
