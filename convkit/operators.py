@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convkit import _convkit
+from convkit.backends import enter
 from convkit.epilogue import IDENTITY, Activation, ActivationLike
 from convkit.epilogue import activation as activation_of
 from convkit.problem import (
@@ -146,7 +147,7 @@ def global_avg_pool2d(x: Array) -> Array:
     >>> convkit.global_avg_pool2d(np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)).ravel()
     array([1.5, 5.5], dtype=float32)
     """
-    (x,), leave = _enter(x=x)
+    (x,), leave = enter(x=x)
     image = _images("x", x, least_axes=3)
     n, c, h, w = image.shape
     y = np.empty((*x.shape[:-2], 1, 1), x.dtype)
@@ -191,7 +192,7 @@ def linear(
     array([[1.5, 0. ]], dtype=float32)
     """
     chosen = activation_of(activation)
-    (x, w, bias), leave = _enter(x=x, w=w, bias=bias)
+    (x, w, bias), leave = enter(x=x, w=w, bias=bias)
     if x.ndim != 2:
         raise ValueError(f"x has shape {x.shape}: expected (n, c), write x.reshape(n, -1)")
     if w.ndim != 2 or w.shape[1] != x.shape[1]:
@@ -267,7 +268,7 @@ def batch_norm(
     eps = _number("eps", eps)
     if not 0 <= eps < math.inf:
         raise ValueError(f"eps={eps} must be at least 0 and finite")
-    (x, mean, var, weight, bias), leave = _enter(x=x, mean=mean, var=var, weight=weight, bias=bias)
+    (x, mean, var, weight, bias), leave = enter(x=x, mean=mean, var=var, weight=weight, bias=bias)
     if x.ndim not in (2, 4):
         raise ValueError(f"x has shape {x.shape}: expected (n, c, h, w) or (n, c)")
     c = x.shape[1]
@@ -322,7 +323,7 @@ def softmax(x: Array, *, axis: SupportsIndex = -1, b: float = 1.0) -> Array:
     factor = _number("b", b)
     if not math.isfinite(factor):
         raise ValueError(f"b={b} must be finite")
-    (x,), leave = _enter(x=x)
+    (x,), leave = enter(x=x)
     number = _axis(axis, x.ndim)
     y = np.empty_like(x, subok=False)
     if x.size == 0:
@@ -363,7 +364,7 @@ def add(x: Array, y: Array, *, activation: ActivationLike = None, out: Array | N
     array([0., 2., 4.], dtype=float32)
     """
     chosen = activation_of(activation)
-    (x, y, out), leave = _enter(x=x, y=y, out=out)
+    (x, y, out), leave = enter(x=x, y=y, out=out)
     if x.shape != y.shape:
         raise ValueError(f"y has shape {y.shape}: expected {x.shape}, the shape of x")
     return leave(_elementwise(x, y, chosen, out))
@@ -397,7 +398,7 @@ def activate(x: Array, activation: ActivationLike, *, out: Array | None = None) 
     array([-2. , -0.5,  0. ,  2. ], dtype=float32)
     """
     chosen = activation_of(activation)
-    (x, out), leave = _enter(x=x, out=out)
+    (x, out), leave = enter(x=x, out=out)
     return leave(_elementwise(x, None, chosen, out))
 
 
@@ -535,31 +536,6 @@ def gelu(x: Array, *, out: Array | None = None) -> Array:
     return activate(x, "gelu", out=out)
 
 
-def _enter(**arrays: Any) -> tuple[list[Any], Callable[[Array], Any]]:
-    """The arrays as NumPy sees them, and what makes the answer the caller's kind of array."""
-    first = ""
-    for name, array in arrays.items():
-        if array is None and name not in ("x", "y", "w", "mean", "var"):
-            continue
-        if not isinstance(array, np.ndarray):
-            raise TypeError(
-                f"{name} is a {type(array).__name__}: expected an array, "
-                f"write np.asarray({name}, np.float32)"
-            )
-        if array.dtype.name not in DTYPES or not array.dtype.isnative:
-            raise TypeError(
-                f"{name} has dtype {array.dtype.str}: expected native float32 or float64, "
-                f"write {name}.astype(np.float32)"
-            )
-        first = first or name
-        if array.dtype != arrays[first].dtype:
-            raise TypeError(
-                f"{name} has dtype {array.dtype} but {first} has {arrays[first].dtype}: "
-                f"expected one dtype"
-            )
-    return list(arrays.values()), lambda answer: answer
-
-
 def _pool(
     name: str,
     x: Array,
@@ -574,7 +550,7 @@ def _pool(
     window = pair("kernel", kernel, least=1)
     strides = window if stride is None else pair("stride", stride, least=1)
     round_up = _flag("ceil_mode", ceil_mode)
-    (x, out), leave = _enter(x=x, out=out)
+    (x, out), leave = enter(x=x, out=out)
     image = _images("x", x)
     n, c, h, w = image.shape
     if padding == "full":

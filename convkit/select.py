@@ -1,0 +1,257 @@
+"""Which algorithm computes a problem: drop the rows that do not apply, take the cheapest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from convkit import _convkit
+from convkit.algorithms import ALGORITHMS, APPLIES, BY_NAME, Algorithm
+from convkit.backends import check_device, dtype_name
+from convkit.machine import Machine, physical_memory, this_machine
+from convkit.problem import (
+    ConvProblem,
+    PaddingLike,
+    PairLike,
+    conv_problem,
+    integer,
+    one_of,
+)
+
+PRECISIONS = ("highest", "high", "medium")
+#: Bytes a second at which weights are brought into a kernel's order, fit on both processors.
+PACKING = 1.5e9
+
+
+class Request(NamedTuple):
+    """What the caller asks of the choice; hashable."""
+
+    algo: str = "auto"
+    precision: str = "high"
+    invariant: bool = True
+    max_workspace: int = _convkit.NO_LIMIT
+
+
+def request(
+    algo: str, precision: str, invariant: bool | None, max_workspace: int | None
+) -> Request:
+    """Validate the arguments that steer the choice."""
+    if algo != "auto":
+        one_of("algo", algo, ("auto", *BY_NAME))
+    one_of("precision", precision, PRECISIONS)
+    if invariant is not None and not isinstance(invariant, bool):
+        raise TypeError(f"invariant={invariant!r} must be None, True or False")
+    limit = _convkit.NO_LIMIT
+    if max_workspace is not None:
+        limit = min(limit, integer("max_workspace", max_workspace, least=0))
+    return Request(algo, precision, invariant is not False, limit)
+
+
+def why_not(row: Algorithm, problem: ConvProblem, asked: Request) -> str:
+    """APPLIES, or why this row cannot serve this request."""
+    reason = row.why_not(problem)
+    if reason == APPLIES and asked.precision == "highest" and not row.exact:
+        return "its error is above a direct sum's, which precision='highest' asks for"
+    return reason
+
+
+@lru_cache(maxsize=1024)
+def choose(problem: ConvProblem, asked: Request, machine: Machine, packing: bool = False) -> str:
+    """The name of the algorithm; the same for the same arguments, always.
+
+    `packing`: the weights are packed for this one call, so that counts too.
+    """
+    if asked.algo != "auto":
+        row = BY_NAME[asked.algo]
+        reason = why_not(row, problem, asked)
+        if reason != APPLIES:
+            raise ValueError(f"algo={asked.algo!r} does not apply to {problem}: {reason}")
+        if row.workspace(problem) > asked.max_workspace:
+            raise ValueError(
+                f"max_workspace={asked.max_workspace} is too little for algo={asked.algo!r}, "
+                f"which needs {row.workspace(problem)} bytes for {problem}"
+            )
+        return row.name
+    fits = [
+        row
+        for row in ALGORITHMS
+        if why_not(row, problem, asked) == APPLIES and row.workspace(problem) <= asked.max_workspace
+    ]
+    if not fits:
+        raise ValueError(
+            f"max_workspace={asked.max_workspace} is too little: direct needs "
+            f"{BY_NAME['direct'].workspace(problem)} bytes for {problem}"
+        )
+    return min(fits, key=lambda row: _seconds(row, problem, asked, machine, packing)).name
+
+
+def check_memory(problem: ConvProblem, workspace: int) -> None:
+    """Raise MemoryError, before any work, where the answer and the workspace cannot fit."""
+    answer = max(problem.n, 1) * problem.k * problem.p * problem.q * problem.itemsize
+    if answer + workspace > physical_memory():
+        raise MemoryError(
+            f"{problem} needs {answer} bytes for y and {workspace} bytes of workspace: this "
+            f"machine has {physical_memory()}"
+        )
+
+
+def _seconds(
+    row: Algorithm, problem: ConvProblem, asked: Request, machine: Machine, packing: bool
+) -> float:
+    """Predicted for the whole batch; batch-invariant requests see one image."""
+    batch = max(problem.n, 1)
+    if asked.invariant:
+        seconds = row.cost(problem.with_batch(1), machine) * batch
+    else:
+        seconds = min(
+            row.cost(problem.with_batch(batch), machine),
+            row.cost(problem.with_batch(1), machine) * batch,
+        )
+    if not packing:
+        return seconds
+    # An invariant choice must not see the batch: weigh packing against one image.
+    if asked.invariant:
+        seconds /= batch
+    return seconds + row.sizes(problem)[0] / PACKING
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One algorithm in an explanation.
+
+    Attributes
+    ----------
+    algorithm : str
+    applies : bool
+    reason : str
+        Why it does not apply; empty where it does.
+    workspace : int
+        Bytes: packed weights, shared scratch and the scratch of one thread; 0 where the
+        algorithm cannot compute the problem at all.
+    cost : float
+        Predicted seconds on one core of `info().machine`; infinite where it does not apply.
+    chosen : bool
+    """
+
+    algorithm: str
+    applies: bool
+    reason: str
+    workspace: int
+    cost: float
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Every algorithm's part in the choice; iterates over `Row`s and prints as a table."""
+
+    problem: ConvProblem
+    machine: Machine
+    rows: tuple[Row, ...]
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self.rows[index]
+
+    def __str__(self) -> str:
+        head = (
+            f"{self.problem} {self.problem.dtype}, {2 * self.problem.macs / 1e9:.3f} GFLOP an "
+            f"image, on {self.machine.name} ({_convkit.current_isa()})"
+        )
+        lines = [head, f"  {'algorithm':12} {'predicted':>12} {'workspace':>13}"]
+        for row in self.rows:
+            if row.applies:
+                figures = f"{1e3 * row.cost:9.3f} ms {row.workspace / 1024:9.1f} KiB"
+                lines.append(f"{'*' if row.chosen else ' '} {row.algorithm:12} {figures}")
+            else:
+                lines.append(f"  {row.algorithm:12} {row.reason}")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def explain(
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    *,
+    dtype: Any = "float32",
+    device: str = "cpu",
+    stride: PairLike = 1,
+    padding: PaddingLike = 0,
+    padding_mode: str = "zeros",
+    dilation: PairLike = 1,
+    groups: int = 1,
+    flip: bool = False,
+    algo: str = "auto",
+    activation: Any = None,
+    precision: str = "high",
+    invariant: bool | None = None,
+    max_workspace: int | None = None,
+) -> Explanation:
+    """What `plan` would choose for these shapes, and why.
+
+    Parameters
+    ----------
+    x_shape : (n, c, h, w), (c, h, w) or (h, w)
+    w_shape : (k, c / groups, r, s) or (r, s)
+    dtype : "float32" or "float64"
+    device, stride, padding, padding_mode, dilation, groups, flip, algo, activation, precision, \
+invariant, max_workspace
+        As for `conv2d`.
+
+    Returns
+    -------
+    Explanation
+        Iterates over rows with .algorithm .applies .reason .workspace .cost .chosen; prints as a
+        table.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where an argument does not fit, or a forced algorithm does not apply.
+
+    Examples
+    --------
+    >>> import convkit
+    >>> rows = convkit.explain((1, 64, 56, 56), (64, 64, 3, 3), stride=2)
+    >>> [row.algorithm for row in rows if row.applies]
+    ['direct', 'im2col']
+    >>> print(rows[4].reason)
+    needs stride (1, 1), got (2, 2)
+    """
+    from convkit.epilogue import activation as parse_activation
+
+    check_device(device)
+    parse_activation(activation)
+    asked = request(algo, precision, invariant, max_workspace)
+    if not isinstance(flip, bool):
+        raise TypeError(f"flip={flip!r} must be True or False")
+    problem = conv_problem(
+        x_shape, w_shape, stride=stride, padding=padding, padding_mode=padding_mode,
+        dilation=dilation, groups=groups, dtype=dtype_name(dtype),
+    )  # fmt: skip
+    machine = this_machine()
+    chosen = choose(problem, asked, machine)
+    return Explanation(
+        problem, machine, tuple(_row(row, problem, asked, machine, chosen) for row in ALGORITHMS)
+    )
+
+
+def _row(
+    row: Algorithm, problem: ConvProblem, asked: Request, machine: Machine, chosen: str
+) -> Row:
+    reason = why_not(row, problem, asked)
+    workspace = row.workspace(problem) if row.supports(problem) else 0
+    if reason == APPLIES and workspace > asked.max_workspace:
+        reason = f"needs {workspace} bytes, max_workspace={asked.max_workspace}"
+    applies = reason == APPLIES
+    cost = _seconds(row, problem, asked, machine, False) if applies else math.inf
+    return Row(row.name, applies, reason, workspace, cost, row.name == chosen)
