@@ -29,12 +29,14 @@ class Op:
     """A row of OPS.
 
     `infer` checks the settings and gives the output's shape, `weights` gives role -> shape, and
-    `prepare` makes the step that runs a node.
+    `prepare` makes the step that runs a node; `may_be_view`: what that returns may share memory
+    with its input.
     """
 
     infer: Callable[[Sequence[Value], Keywords], Shape]
     prepare: Callable[[Node, Mapping[str, Array]], Step]
     weights: Callable[[Sequence[Value], Keywords], dict[str, Shape]] = _no_weights
+    may_be_view: bool = False
 
 
 def image_shape(value: Value, what: str) -> tuple[int, int, int]:
@@ -283,6 +285,6 @@ OPS: dict[str, Op] = {
     "activation": Op(_activation_shape, _activation),
     "add": Op(_add_shape, _add),
     "softmax": Op(_softmax_shape, _softmax),
-    "flatten": Op(_flatten_shape, _flatten),
+    "flatten": Op(_flatten_shape, _flatten, may_be_view=True),
     "pad_channels": Op(_pad_channels_shape, _pad_channels),
 }
