@@ -70,6 +70,15 @@ def set_num_threads(n: SupportsIndex) -> None:
     ------
     ValueError, TypeError
         Where n is no integer from 1 to 4096.
+
+    Examples
+    --------
+    >>> import convkit
+    >>> before = convkit.get_num_threads()
+    >>> convkit.set_num_threads(2)
+    >>> convkit.get_num_threads()
+    2
+    >>> convkit.set_num_threads(before)
     """
     _process.threads = _thread_count(n)
 
