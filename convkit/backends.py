@@ -95,7 +95,10 @@ def _view(name: str, array: Any) -> Array:
         )
     device = array.__dlpack_device__()[0]
     if device not in HOST_DEVICES:
-        raise TypeError(f"{name} is on DLPack device {int(device)}: expected memory of the CPU")
+        raise TypeError(
+            f"{name} is {_kind(array)} that cannot be read as an array on the CPU: its memory is "
+            f"of DLPack's device type {int(device)}"
+        )
     if dtype and dtype not in DTYPES:
         raise TypeError(f"{name} has dtype {dtype}: expected float32 or float64")
     try:
