@@ -17,6 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from pathlib import Path
@@ -472,8 +473,10 @@ class Copy:
         return self.run(*command)
 
     def test(self, arguments: str) -> subprocess.CompletedProcess[str]:
-        pytest = [sys.executable, "-m", "pytest", "-q", "-x", "--tb=line", "-p", "no:cacheprovider"]
-        return self.run(*pytest, *shlex.split(arguments))
+        # The script, not -m: that would look for the package in the bare tree first.
+        pytest = [sys.executable, str(Path(sysconfig.get_path("scripts")) / "pytest")]
+        quick = ["-q", "-x", "--tb=line", "-p", "no:cacheprovider"]
+        return self.run(*pytest, *quick, *shlex.split(arguments))
 
 
 def main(wanted: list[str]) -> int:
