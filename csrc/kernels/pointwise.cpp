@@ -79,11 +79,11 @@ CK_INLINE void product(const Product<T>& of, Vec<T> (&sum)[kRows][kVecs]) {
 CK_INLINE bool rows_follow(const Problem& problem, const Strides& strides) {
   return problem.p == 1 || strides.h == problem.q * strides.w;
 }
-// Whether pixel i of every channel stands at x + i.
+// Whether pixel i of every channel stands at x + i; equal sizes at stride 1 mean that there is no
+// padding.
 CK_INLINE bool in_place(const Problem& problem) {
   return problem.stride_h == 1 && problem.stride_w == 1 && problem.p == problem.h &&
-         problem.q == problem.w && problem.x.w == 1 && rows_follow(problem, problem.x) &&
-         problem.pad_top == 0 && problem.pad_left == 0;
+         problem.q == problem.w && problem.x.w == 1 && rows_follow(problem, problem.x);
 }
 CK_INLINE bool flat_output(const Problem& problem, const Operands& operands) {
   return rows_follow(problem, problem.y) &&
