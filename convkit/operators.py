@@ -1,4 +1,4 @@
-"""The other operations of a classic network: pooling, linear, batch_norm, softmax, add, activations.
+"""What a classic network needs beside convolution: pooling, linear, batch_norm, softmax, ...
 
 Each is a kernel of csrc/operators run through the same native plan as a convolution; nothing is
 computed with NumPy. Arrays may have any strides; results are new arrays unless `out` is given.
@@ -7,17 +7,17 @@ computed with NumPy. Arrays may have any strides; results are new arrays unless 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, SupportsFloat, SupportsIndex
+from typing import Any, SupportsFloat, SupportsIndex, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from convkit import _convkit
-from convkit.backends import enter
+from convkit.backends import Array, enter
 from convkit.epilogue import IDENTITY, Activation, ActivationLike
 from convkit.epilogue import activation as activation_of
+from convkit.plan import check_out
 from convkit.problem import (
     DTYPES,
     MOST_BYTES,
@@ -27,8 +27,10 @@ from convkit.problem import (
     padding_sides,
     pair,
 )
+from convkit.threads import get_num_threads
 
-Array = NDArray[Any]
+#: The caller's kind of array.
+Kind = TypeVar("Kind")
 
 #: Below this many elements a thread more costs more than it saves.
 ELEMENTS_PER_THREAD = 1 << 15
@@ -37,14 +39,14 @@ COUNT_IMAGE, COUNT_PADDING = 0, 1
 
 
 def max_pool2d(
-    x: Array,
+    x: Kind,
     kernel: PairLike,
     *,
     stride: PairLike | None = None,
     padding: PaddingLike = 0,
     ceil_mode: bool = False,
-    out: Array | None = None,
-) -> Array:
+    out: Kind | None = None,
+) -> Kind:
     """The largest value of each window; NaN where the window holds one.
 
     Parameters
@@ -84,15 +86,15 @@ def max_pool2d(
 
 
 def avg_pool2d(
-    x: Array,
+    x: Kind,
     kernel: PairLike,
     *,
     stride: PairLike | None = None,
     padding: PaddingLike = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-    out: Array | None = None,
-) -> Array:
+    out: Kind | None = None,
+) -> Kind:
     """The mean of each window.
 
     Parameters
@@ -125,7 +127,7 @@ def avg_pool2d(
     return _pool("avg_pool", x, kernel, stride, padding, ceil_mode, count, out)
 
 
-def global_avg_pool2d(x: Array) -> Array:
+def global_avg_pool2d(x: Kind) -> Kind:
     """The mean of each channel.
 
     Parameters
@@ -147,22 +149,23 @@ def global_avg_pool2d(x: Array) -> Array:
     >>> convkit.global_avg_pool2d(np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)).ravel()
     array([1.5, 5.5], dtype=float32)
     """
-    (x,), leave = enter(x=x)
-    image = _images("x", x, least_axes=3)
+    (data,), leave = enter(x=x)
+    image = _images("x", data, least_axes=3)
     n, c, h, w = image.shape
-    y = np.empty((*x.shape[:-2], 1, 1), x.dtype)
-    problem = _problem(x.dtype, (n, c, h, w), (c, 1, 1))
+    y = np.empty((*data.shape[:-2], 1, 1), data.dtype)
+    problem = _problem(data.dtype, (n, c, h, w), (c, 1, 1))
     _run("global_avg_pool", problem, image, _images("y", y))
-    return leave(y)
+    answer: Kind = leave(y)
+    return answer
 
 
 def linear(
-    x: Array,
-    w: Array,
-    bias: Array | None = None,
+    x: Kind,
+    w: Any,
+    bias: Any = None,
     *,
     activation: ActivationLike = None,
-) -> Array:
+) -> Kind:
     """y[n, k] = activation(sum over c of x[n, c] w[k, c] + bias[k]): a fully connected layer.
 
     A row of the result has the same bits whatever batch it is computed in.
@@ -192,26 +195,26 @@ def linear(
     array([[1.5, 0. ]], dtype=float32)
     """
     chosen = activation_of(activation)
-    (x, w, bias), leave = enter(x=x, w=w, bias=bias)
-    if x.ndim != 2:
-        raise ValueError(f"x has shape {x.shape}: expected (n, c), write x.reshape(n, -1)")
-    if w.ndim != 2 or w.shape[1] != x.shape[1]:
+    (rows, w, bias), leave = enter(x=x, w=w, bias=bias)
+    if rows.ndim != 2:
+        raise ValueError(f"x has shape {rows.shape}: expected (n, c), write x.reshape(n, -1)")
+    if w.ndim != 2 or w.shape[1] != rows.shape[1]:
         raise ValueError(
-            f"w has shape {w.shape}: expected (k, {x.shape[1]}) for x of shape {x.shape}"
+            f"w has shape {w.shape}: expected (k, {rows.shape[1]}) for x of shape {rows.shape}"
         )
     if 0 in w.shape:
         raise ValueError(f"w has shape {w.shape}: every size must be at least 1")
-    (n, c), k = x.shape, w.shape[0]
+    (n, c), k = rows.shape, w.shape[0]
     _check_vector("bias", bias, k)
-    y = np.empty((n, k), x.dtype)
+    y = np.empty((n, k), rows.dtype)
     # The kernel reads many rows of one factor against few of the other, which it copies: whichever
     # is smaller. Bits do not depend on it.
-    many, few, turned = (w, x, y) if n <= k else (x, w, y.T)
+    many, few, turned = (w, rows, y) if n <= k else (rows, w, y.T)
     each: Array | None = None  # bias runs along the rows or across them: as a residual it may
     if bias is not None:
         each = np.broadcast_to(bias, (n, k))
         each = (each if n <= k else each.T)[None, :, None, :]
-    problem = _problem(x.dtype, (1, c, 1, many.shape[0]), (few.shape[0], 1, many.shape[0]))
+    problem = _problem(rows.dtype, (1, c, 1, many.shape[0]), (few.shape[0], 1, many.shape[0]))
     _run(
         "linear",
         problem,
@@ -222,19 +225,20 @@ def linear(
         activation=chosen,
         work=n * k * c,
     )
-    return leave(y)
+    answer: Kind = leave(y)
+    return answer
 
 
 def batch_norm(
-    x: Array,
-    mean: Array,
-    var: Array,
-    weight: Array | None = None,
-    bias: Array | None = None,
+    x: Kind,
+    mean: Any,
+    var: Any,
+    weight: Any = None,
+    bias: Any = None,
     *,
     eps: float = 1e-5,
     activation: ActivationLike = None,
-) -> Array:
+) -> Kind:
     """Batch normalization with stored statistics: (x - mean) / sqrt(var + eps) * weight + bias.
 
     Parameters
@@ -268,33 +272,35 @@ def batch_norm(
     eps = _number("eps", eps)
     if not 0 <= eps < math.inf:
         raise ValueError(f"eps={eps} must be at least 0 and finite")
-    (x, mean, var, weight, bias), leave = enter(x=x, mean=mean, var=var, weight=weight, bias=bias)
-    if x.ndim not in (2, 4):
-        raise ValueError(f"x has shape {x.shape}: expected (n, c, h, w) or (n, c)")
-    c = x.shape[1]
+    (data, mean, var, weight, bias), leave = enter(
+        x=x, mean=mean, var=var, weight=weight, bias=bias
+    )
+    if data.ndim not in (2, 4):
+        raise ValueError(f"x has shape {data.shape}: expected (n, c, h, w) or (n, c)")
+    c = data.shape[1]
     for name, vector in (("mean", mean), ("var", var), ("weight", weight), ("bias", bias)):
         _check_vector(name, vector, c)
-    y = np.empty_like(x, subok=False)
-    if x.size == 0:
-        return leave(y)
+    y = np.empty_like(data, subok=False)
     # One row as csrc/operators/batch_norm.cpp reads it.
     weights = np.concatenate(
         [
-            np.ones(c, x.dtype) if weight is None else weight,
-            np.zeros(c, x.dtype) if bias is None else bias,
+            np.ones(c, data.dtype) if weight is None else weight,
+            np.zeros(c, data.dtype) if bias is None else bias,
             mean,
             var,
-            np.array([eps], x.dtype),
+            np.array([eps], data.dtype),
         ]
     )
     # Rows of features are the pixels of one image, so that channels can be taken in vectors.
-    images = [a if a.ndim == 4 else a.T[None, :, :, None] for a in (x, y)]
-    problem = _problem(x.dtype, images[0].shape, images[0].shape[1:])
-    _run("batch_norm", problem, images[0], images[1], weights=weights, activation=chosen)
-    return leave(y)
+    images = [a if a.ndim == 4 else a.T[None, :, :, None] for a in (data, y)]
+    if data.size:
+        problem = _problem(data.dtype, images[0].shape, images[0].shape[1:])
+        _run("batch_norm", problem, images[0], images[1], weights=weights, activation=chosen)
+    answer: Kind = leave(y)
+    return answer
 
 
-def softmax(x: Array, *, axis: SupportsIndex = -1, b: float = 1.0) -> Array:
+def softmax(x: Kind, *, axis: SupportsIndex = -1, b: float = 1.0) -> Kind:
     """exp(b x) / sum of exp(b x) along an axis, without overflow.
 
     Parameters
@@ -323,21 +329,20 @@ def softmax(x: Array, *, axis: SupportsIndex = -1, b: float = 1.0) -> Array:
     factor = _number("b", b)
     if not math.isfinite(factor):
         raise ValueError(f"b={b} must be finite")
-    (x,), leave = enter(x=x)
-    number = _axis(axis, x.ndim)
-    y = np.empty_like(x, subok=False)
-    if x.size == 0:
-        return leave(y)
-    moved = [np.moveaxis(a, number, -1) for a in (x, y)]
-    for rows_x, rows_y in _joined(moved, keep_last=True, axes=4):
+    (data,), leave = enter(x=x)
+    number = _axis(axis, data.ndim)
+    y = np.empty_like(data, subok=False)
+    moved = [np.moveaxis(a, number, -1) for a in (data, y)]
+    for rows_x, rows_y in _joined(moved, keep_last=True, axes=4) if data.size else ():
         # (n, h, w, c) -> (n, c, h, w)
         image, result = (np.moveaxis(a, -1, 1) for a in (rows_x, rows_y))
-        problem = _problem(x.dtype, image.shape, image.shape[1:])
+        problem = _problem(data.dtype, image.shape, image.shape[1:])
         _run("softmax", problem, image, result, activation=Activation(IDENTITY.kind, factor))
-    return leave(y)
+    answer: Kind = leave(y)
+    return answer
 
 
-def add(x: Array, y: Array, *, activation: ActivationLike = None, out: Array | None = None) -> Array:
+def add(x: Kind, y: Any, *, activation: ActivationLike = None, out: Kind | None = None) -> Kind:
     """activation(x + y), element by element.
 
     Parameters
@@ -364,13 +369,15 @@ def add(x: Array, y: Array, *, activation: ActivationLike = None, out: Array | N
     array([0., 2., 4.], dtype=float32)
     """
     chosen = activation_of(activation)
-    (x, y, out), leave = enter(x=x, y=y, out=out)
-    if x.shape != y.shape:
-        raise ValueError(f"y has shape {y.shape}: expected {x.shape}, the shape of x")
-    return leave(_elementwise(x, y, chosen, out))
+    (data, y, target), leave = enter(x=x, y=y, out=out)
+    if data.shape != y.shape:
+        raise ValueError(f"y has shape {y.shape}: expected {data.shape}, the shape of x")
+    result = _elementwise(data, y, chosen, target)
+    answer: Kind = leave(result) if out is None else out
+    return answer
 
 
-def activate(x: Array, activation: ActivationLike, *, out: Array | None = None) -> Array:
+def activate(x: Kind, activation: ActivationLike, *, out: Kind | None = None) -> Kind:
     """An activation, element by element.
 
     Parameters
@@ -398,11 +405,13 @@ def activate(x: Array, activation: ActivationLike, *, out: Array | None = None) 
     array([-2. , -0.5,  0. ,  2. ], dtype=float32)
     """
     chosen = activation_of(activation)
-    (x, out), leave = enter(x=x, out=out)
-    return leave(_elementwise(x, None, chosen, out))
+    (data, target), leave = enter(x=x, out=out)
+    result = _elementwise(data, None, chosen, target)
+    answer: Kind = leave(result) if out is None else out
+    return answer
 
 
-def relu(x: Array, *, out: Array | None = None) -> Array:
+def relu(x: Kind, *, out: Kind | None = None) -> Kind:
     """max(x, 0). See `activate`.
 
     Examples
@@ -414,7 +423,7 @@ def relu(x: Array, *, out: Array | None = None) -> Array:
     return activate(x, "relu", out=out)
 
 
-def relu6(x: Array, *, out: Array | None = None) -> Array:
+def relu6(x: Kind, *, out: Kind | None = None) -> Kind:
     """min(max(x, 0), 6). See `activate`.
 
     Examples
@@ -426,7 +435,7 @@ def relu6(x: Array, *, out: Array | None = None) -> Array:
     return activate(x, "relu6", out=out)
 
 
-def clip(x: Array, lo: float, hi: float, *, out: Array | None = None) -> Array:
+def clip(x: Kind, lo: float, hi: float, *, out: Kind | None = None) -> Kind:
     """min(max(x, lo), hi). See `activate`.
 
     Examples
@@ -438,7 +447,7 @@ def clip(x: Array, lo: float, hi: float, *, out: Array | None = None) -> Array:
     return activate(x, ("clip", lo, hi), out=out)
 
 
-def leaky_relu(x: Array, slope: float = 0.01, *, out: Array | None = None) -> Array:
+def leaky_relu(x: Kind, slope: float = 0.01, *, out: Kind | None = None) -> Kind:
     """x where x >= 0, slope x elsewhere. See `activate`.
 
     Examples
@@ -450,7 +459,7 @@ def leaky_relu(x: Array, slope: float = 0.01, *, out: Array | None = None) -> Ar
     return activate(x, ("leaky_relu", slope), out=out)
 
 
-def elu(x: Array, alpha: float = 1.0, *, out: Array | None = None) -> Array:
+def elu(x: Kind, alpha: float = 1.0, *, out: Kind | None = None) -> Kind:
     """x where x >= 0, alpha (exp(x) - 1) elsewhere. See `activate`.
 
     Examples
@@ -463,8 +472,8 @@ def elu(x: Array, alpha: float = 1.0, *, out: Array | None = None) -> Array:
 
 
 def hardsigmoid(
-    x: Array, slope: float = 1 / 6, shift: float = 0.5, *, out: Array | None = None
-) -> Array:
+    x: Kind, slope: float = 1 / 6, shift: float = 0.5, *, out: Kind | None = None
+) -> Kind:
     """min(max(slope x + shift, 0), 1). See `activate`.
 
     Examples
@@ -476,7 +485,7 @@ def hardsigmoid(
     return activate(x, ("hardsigmoid", slope, shift), out=out)
 
 
-def sigmoid(x: Array, *, out: Array | None = None) -> Array:
+def sigmoid(x: Kind, *, out: Kind | None = None) -> Kind:
     """1 / (1 + exp(-x)). See `activate`.
 
     Examples
@@ -488,7 +497,7 @@ def sigmoid(x: Array, *, out: Array | None = None) -> Array:
     return activate(x, "sigmoid", out=out)
 
 
-def tanh(x: Array, *, out: Array | None = None) -> Array:
+def tanh(x: Kind, *, out: Kind | None = None) -> Kind:
     """(exp(x) - exp(-x)) / (exp(x) + exp(-x)). See `activate`.
 
     Examples
@@ -500,7 +509,7 @@ def tanh(x: Array, *, out: Array | None = None) -> Array:
     return activate(x, "tanh", out=out)
 
 
-def hardswish(x: Array, *, out: Array | None = None) -> Array:
+def hardswish(x: Kind, *, out: Kind | None = None) -> Kind:
     """x min(max(x + 3, 0), 6) / 6. See `activate`.
 
     Examples
@@ -512,7 +521,7 @@ def hardswish(x: Array, *, out: Array | None = None) -> Array:
     return activate(x, "hardswish", out=out)
 
 
-def silu(x: Array, *, out: Array | None = None) -> Array:
+def silu(x: Kind, *, out: Kind | None = None) -> Kind:
     """x / (1 + exp(-x)), also called swish. See `activate`.
 
     Examples
@@ -524,7 +533,7 @@ def silu(x: Array, *, out: Array | None = None) -> Array:
     return activate(x, "silu", out=out)
 
 
-def gelu(x: Array, *, out: Array | None = None) -> Array:
+def gelu(x: Kind, *, out: Kind | None = None) -> Kind:
     """x (1 + erf(x / sqrt 2)) / 2, the exact form. See `activate`.
 
     Examples
@@ -538,22 +547,22 @@ def gelu(x: Array, *, out: Array | None = None) -> Array:
 
 def _pool(
     name: str,
-    x: Array,
+    x: Kind,
     kernel: PairLike,
     stride: PairLike | None,
     padding: PaddingLike,
     ceil_mode: bool,
     count: int,
-    out: Array | None,
-) -> Array:
+    out: Kind | None,
+) -> Kind:
     """What max_pool2d and avg_pool2d have in common: all but the kernel."""
     window = pair("kernel", kernel, least=1)
     strides = window if stride is None else pair("stride", stride, least=1)
     round_up = _flag("ceil_mode", ceil_mode)
-    (x, out), leave = enter(x=x, out=out)
-    image = _images("x", x)
+    (data, target), leave = enter(x=x, out=out)
+    image = _images("x", data)
     n, c, h, w = image.shape
-    if padding == "full":
+    if isinstance(padding, str) and padding == "full":
         raise ValueError("padding='full' must be a size, 'same' or 'valid' for pooling")
     padded = padding_sides(padding, (h, w), window, strides, (1, 1))
     sizes = []
@@ -573,31 +582,34 @@ def _pool(
         if round_up and span % strides[i] and size * strides[i] < image.shape[2 + i] + before:
             size += 1
         sizes.append(size)
-    shape = (*x.shape[:-2], *sizes)
-    if math.prod(shape) * x.itemsize > MOST_BYTES:
+    shape = (*data.shape[:-2], *sizes)
+    if math.prod(shape) * data.itemsize > MOST_BYTES:
         raise ValueError(f"result of shape {shape}: more than can be addressed")
-    y = _result(shape, x, out, in_place=())
+    y = _result(shape, data, target, x=data)
     problem = _problem(
-        x.dtype, (n, c, h, w), (c, sizes[0], sizes[1]), window, strides, padded, mode=count
+        data.dtype, (n, c, h, w), (c, sizes[0], sizes[1]), window, strides, padded, mode=count
     )
     _run(name, problem, image, _images("out", y), work=n * c * h * w)
-    return leave(y)
+    answer: Kind = leave(y) if out is None else out
+    return answer
 
 
 def _elementwise(x: Array, y: Array | None, activation: Activation, out: Array | None) -> Array:
     """activation(x + y) in as few calls of the kernel as the strides allow."""
     inputs = [x] if y is None else [x, y]
-    result = _result(x.shape, x, out, in_place=inputs)
+    # Each element is read before it is written: out may be an input itself.
+    apart = {
+        name: a
+        for name, a in (("x", x), ("y", y))
+        if a is not None and out is not None and not _same_memory(out, a)
+    }
+    result = _result(x.shape, x, out, **apart)
     if x.size == 0:
         return result
     # Elements in the order of the result's memory, wherever the axes stand.
     order = sorted(range(x.ndim), key=lambda axis: -abs(result.strides[axis]))
     views = [array.transpose(order) for array in (*inputs, result)]
-    if all(view.flags.c_contiguous for view in views):
-        parts = [[view.reshape(1, 1, 1, -1) for view in views]]
-    else:
-        parts = _joined(views, keep_last=False, axes=4)
-    for part in parts:
+    for part in _joined(views, keep_last=False, axes=4):
         problem = _problem(x.dtype, part[0].shape, part[0].shape[1:])
         residual = None if y is None else part[1]
         _run("activation", problem, part[0], part[-1], residual=residual, activation=activation)
@@ -620,6 +632,8 @@ def _joined(views: Sequence[Array], *, keep_last: bool, axes: int) -> list[list[
     if keep_last:
         sizes.append(shape[-1])
         steps = [[*step, a.strides[-1]] for step, a in zip(steps, views, strict=True)]
+    if all(a.flags.c_contiguous for a in views):
+        return [[a.reshape([1] * (axes - len(sizes)) + sizes) for a in views]]
     ones = [1] * (axes - len(sizes))
     whole = [
         np.lib.stride_tricks.as_strided(a, ones + sizes, [0] * len(ones) + step)
@@ -629,25 +643,19 @@ def _joined(views: Sequence[Array], *, keep_last: bool, axes: int) -> list[list[
     return [[a[index] for a in whole] for index in np.ndindex(*whole[0].shape[: max(surplus, 0)])]
 
 
-def _result(shape: tuple[int, ...], x: Array, out: Array | None, *, in_place: Sequence[Array]) -> Array:
-    """`out` after its checks, or a new array; it may be one of in_place, and overlaps nothing else."""
-    if out is None:
-        return np.empty_like(x, subok=False) if shape == x.shape else np.empty(shape, x.dtype)
-    if out.shape != shape:
-        raise ValueError(f"out has shape {out.shape}: expected {shape}")
-    if not out.flags.writeable:
-        raise ValueError("out is read-only: expected an array that can be written")
-    if any(step == 0 and size > 1 for step, size in zip(out.strides, out.shape, strict=True)):
-        raise ValueError(f"out has strides {out.strides}: expected elements with memory of their own")
-    for other in in_place or (x,):
-        same = bool(in_place) and _same_memory(out, other)
-        if not same and np.may_share_memory(out, other) and np.shares_memory(out, other):
-            raise ValueError("out overlaps an input: expected an array of its own")
-    return out
+def _result(
+    shape: tuple[int, ...], like: Array, out: Array | None, /, **inputs: Array | None
+) -> Array:
+    """`out` after its checks, or a new array."""
+    if out is not None:
+        check_out(out, shape, **inputs)
+        return out
+    return np.empty_like(like, subok=False) if shape == like.shape else np.empty(shape, like.dtype)
 
 
 def _same_memory(a: Array, b: Array) -> bool:
-    return a.ctypes.data == b.ctypes.data and a.strides == b.strides and a.shape == b.shape
+    place, other = (array.__array_interface__["data"][0] for array in (a, b))
+    return bool(place == other and a.strides == b.strides and a.shape == b.shape)
 
 
 def _images(name: str, x: Array, *, least_axes: int = 2) -> Array:
@@ -669,7 +677,7 @@ def _problem(
     padding: tuple[int, int, int, int] = (0, 0, 0, 0),
     mode: int = 0,
 ) -> KernelProblem:
-    """What an operator's kernel is told; y_shape is (k, p, q). groups is 0: w has no filter's shape."""
+    """What an operator's kernel is told; y_shape is (k, p, q). groups is 0: w is no filter."""
     number = DTYPES.index(dtype.name)
     n, c, h, w = x_shape
     k, p, q = y_shape
@@ -690,11 +698,18 @@ def _run(
     work: int | None = None,
 ) -> None:
     """One call of an operator's kernel; all four-dimensional arrays."""
-    plan = _convkit.Plan(
-        name, tuple(problem), weights, None, *activation, -1, _convkit.NO_LIMIT
-    )
+    plan = _convkit.Plan(name, tuple(problem), weights, None, *activation, -1, _convkit.NO_LIMIT)
     most = max((y.size if work is None else work) // ELEMENTS_PER_THREAD, 1)
-    plan.run(x, residual, y, min(_convkit.available_threads(), most))
+    x, residual = _whole_elements(x), None if residual is None else _whole_elements(residual)
+    plan.run(x, residual, y, min(get_num_threads(), most))
+
+
+def _whole_elements(array: Array) -> Array:
+    """Kernels step in elements; fields of packed records, which do not, are copied."""
+    if all(step % array.itemsize == 0 for step in array.strides):
+        return array
+    copied: Array = array.copy()
+    return copied
 
 
 def _check_vector(name: str, vector: Array | None, size: int) -> None:

@@ -63,6 +63,22 @@ CK_INLINE void activate_values(const Epilogue& epilogue, T* values, int64_t coun
   if (i < count) store_first(values + i, count - i, activated<T>(epilogue, load_first(values + i, count - i)));
 }
 
+// The consecutive case of finish_row. kResidual is no argument because GCC 12 turns vector arithmetic under a condition in
+// an innermost loop into a masked operation on lane 0 alone (AVX-512).
+template <class T, bool kResidual>
+CK_INLINE void store_row(const Epilogue& epilogue, const T* sums, T bias, const T* residual, T* y, int64_t count) {
+  int64_t i = 0;
+  for (; i + kLanes<T> <= count; i += kLanes<T>) {
+    Vec<T> v = load(sums + i) + splat(bias);
+    if constexpr (kResidual) v += load(residual + i);
+    store(y + i, activated<T>(epilogue, v));
+  }
+  if (i == count) return;
+  Vec<T> v = load_first(sums + i, count - i) + splat(bias);
+  if constexpr (kResidual) v += load_first(residual + i, count - i);
+  store_first(y + i, count - i, activated<T>(epilogue, v));
+}
+
 // y[filter][row][column + i] = activate(sums[i] + bias[filter] + residual[...]) for i < count. sums is changed.
 template <class T>
 CK_INLINE void finish_row(const Problem& problem, const Operands& operands, int64_t filter, int64_t row, int64_t column,
@@ -74,13 +90,8 @@ CK_INLINE void finish_row(const Problem& problem, const Operands& operands, int6
   if (residual) residual += filter * problem.residual.c + row * problem.residual.h + column * problem.residual.w;
   const bool quick = epilogue.activation <= kClip;  // applied to registers on the way to y
   if (quick && problem.y.w == 1 && (!residual || problem.residual.w == 1)) {
-    for (int64_t i = 0; i < count; i += kLanes<T>) {
-      const int64_t n = count - i < kLanes<T> ? count - i : kLanes<T>;
-      Vec<T> v = (n == kLanes<T> ? load(sums + i) : load_first(sums + i, n)) + splat(bias);
-      if (residual) v += n == kLanes<T> ? load(residual + i) : load_first(residual + i, n);
-      v = activated<T>(epilogue, v);
-      n == kLanes<T> ? store(y + i, v) : store_first(y + i, n, v);
-    }
+    residual ? store_row<T, true>(epilogue, sums, bias, residual, y, count)
+             : store_row<T, false>(epilogue, sums, bias, residual, y, count);
     return;
   }
   for (int64_t i = 0; i < count; ++i) sums[i] = sums[i] + bias + (residual ? residual[i * problem.residual.w] : T(0));

@@ -45,6 +45,13 @@ void prepare(const Problem& problem, const void* w, void* packed) {
   }
 }
 
+// A compiler fuses a product and a sum only where nothing branches in between: all four are loaded by now, so that every
+// path rounds alike.
+template <class T>
+CK_INLINE Vec<T> normalized(Vec<T> v, Vec<T> mean, Vec<T> scale, Vec<T> beta) {
+  return (v - mean) * scale + beta;
+}
+
 template <class T>
 void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {
   const Parts<T> parts = packed_parts<T>(problem, operands.packed);
@@ -53,11 +60,11 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
                 const T *mean = parts.mean + channel, *scale = parts.scale + channel, *beta = parts.beta + channel;
                 if (along_channels)
                   each_vector(values, count, [&](Vec<T> v, int64_t i, int64_t n) {
-                    return (v - load_some(mean + i, n)) * load_some(scale + i, n) + load_some(beta + i, n);
+                    return normalized<T>(v, load_some(mean + i, n), load_some(scale + i, n), load_some(beta + i, n));
                   });
                 else
                   each_vector(values, count, [&](Vec<T> v, int64_t, int64_t) {
-                    return (v - splat(*mean)) * splat(*scale) + splat(*beta);
+                    return normalized<T>(v, splat(*mean), splat(*scale), splat(*beta));
                   });
               });
 }

@@ -15,7 +15,7 @@ namespace {
 constexpr int kRows = 6, kFilters = kRegisters == 32 ? 4 : 2;
 // One item: rows whose sums for kChunk filters wait in scratch, to be finished as rows of y.
 constexpr int64_t kItemRows = 4 * kRows, kChunk = 32;
-constexpr int64_t kPart = 128;
+constexpr int64_t kPart = 64;
 
 template <class T>
 struct Parts {

@@ -1,6 +1,7 @@
 // y[c][h][w] = exp(b x[c][h][w] - m) / sum over c of exp(b x[c][h][w] - m),   m = max over c of b x[c][h][w]
-// b is the epilogue's first parameter. Sums are float64 for both dtypes and always add the same channels in the same
-// order. float64 carries b x - m in two parts, since an error of the exponent is one of the result.
+// b is the epilogue's first parameter. Sums are float64 for both dtypes, carry their rounding errors along (a thousand
+// channels would cost 8 eps) and always add the same channels in the same order. float64 carries b x - m in two parts,
+// since an error of the exponent is one of the result.
 #include "blocks/arena.h"
 #include "blocks/epilogue.h"
 #include "blocks/exponential.h"
@@ -30,13 +31,25 @@ bool always(const Problem&) { return true; }
 int64_t items(const Problem& problem, int64_t) { return (problem.p * problem.q + kPixels - 1) / kPixels; }
 void prepare(const Problem&, const void*, void*) {}
 
+// exp(b v - m), between 0 and 1.
+template <class T>
+CK_INLINE Real exponential(Real v, Real b, Real m) {
+  constexpr double kFar = -800;  // exp(kFar) is 0 in both dtypes
+  Real z = b * v - m, low{};
+  if constexpr (sizeof(T) == 8) {
+    const Exact product = exact_product(b, v), difference = exact_sum(product.hi, -m);
+    z = difference.hi, low = difference.lo + product.lo;
+  }
+  low = (low == low) & (z >= splat(kFar)) ? low : Real{};  // infinities and values near overflow have no second part
+  const Power e = power<kExponentialTerms<T>, true>(bounded_below(z, kFar), low);
+  return (splat(1.0) + e.q) * e.once * e.twice;
+}
+
 // exp(b x - m) in place; returns their sum. The last vector is filled up with a value that changes no maximum and is not
 // summed.
 template <class T>
 CK_INLINE double exponentials(double* values, int64_t count, double factor) {
   constexpr int64_t kStep = kLanes<double>;
-  // The exponent bounds what is kept: exp(-800) is 0 in both dtypes.
-  constexpr double kFar = -800;
   for (int64_t i = count; i % kStep; ++i) values[i] = values[0];
   const Real b = splat(factor);
   Real most = b * load(values);
@@ -46,24 +59,18 @@ CK_INLINE double exponentials(double* values, int64_t count, double factor) {
   }
   double m = most[0];
   for (int64_t i = 1; i < kStep; ++i) m = most[i] > m ? most[i] : m;
-  Real sum{};
-  for (int64_t i = 0; i < count; i += kStep) {
-    const Real v = load(values + i);
-    Real z = b * v - splat(m), low{};
-    if constexpr (sizeof(T) == 8) {
-      const Exact product = exact_product(b, v), difference = exact_sum(product.hi, -splat(m));
-      z = difference.hi, low = difference.lo + product.lo;
-    }
-    const Real kept = z < splat(kFar) ? splat(kFar) : z;
-    low = (low == low) & (z >= splat(kFar)) ? low : Real{};  // infinities and values near overflow have no second part
-    const Power e = power<kExponentialTerms<T>, true>(kept, low);
-    const Real value = (splat(1.0) + e.q) * e.once * e.twice;
+  const int64_t whole = count / kStep * kStep;
+  Real sum{}, lost{};
+  for (int64_t i = 0; i < whole; i += kStep) {
+    const Real value = exponential<T>(load(values + i), b, splat(m));
     store(values + i, value);
-    if (i + kStep <= count) sum += value;
+    const Exact next = exact_sum(sum, value);
+    sum = next.hi, lost += next.lo;
   }
+  if (whole < count) store(values + whole, exponential<T>(load(values + whole), b, splat(m)));
   double total = 0;
-  for (int64_t i = 0; i < kStep; ++i) total += sum[i];
-  for (int64_t i = count / kStep * kStep; i < count; ++i) total += values[i];
+  for (int64_t i = 0; i < kStep; ++i) total += sum[i] + lost[i];
+  for (int64_t i = whole; i < count; ++i) total += values[i];
   return total;
 }
 
