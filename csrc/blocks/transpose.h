@@ -5,8 +5,8 @@
 namespace convkit {
 namespace CONVKIT_ISA {
 
-// One step of the transpose between 128-bit blocks: a keeps its blocks whose number has the bit `distance` clear and takes
-// b's instead of the others; b the reverse.
+// One step of the transpose between 128-bit blocks: a keeps its blocks whose number has the bit
+// `distance` clear and takes b's instead of the others; b the reverse.
 #if defined(__AVX512F__)
 template <int kDistance>
 CK_INLINE void swap_blocks(Vec<float>& a, Vec<float>& b) {
@@ -74,20 +74,17 @@ CK_INLINE void transpose_blocks(Vec<float>* a) {
     return CK_SHUFFLE(x, y, 2, 3, 10, 11, 6, 7, 14, 15);
   };
 #else
-  const auto low = [](Vec<float> x, Vec<float> y) __attribute__((always_inline)) {
-    return CK_SHUFFLE(x, y, 0, 4, 1, 5);
-  };
-  const auto high = [](Vec<float> x, Vec<float> y) __attribute__((always_inline)) {
-    return CK_SHUFFLE(x, y, 2, 6, 3, 7);
-  };
-  const auto low2 = [](Vec<float> x, Vec<float> y) __attribute__((always_inline)) {
-    return CK_SHUFFLE(x, y, 0, 1, 4, 5);
-  };
-  const auto high2 = [](Vec<float> x, Vec<float> y) __attribute__((always_inline)) {
-    return CK_SHUFFLE(x, y, 2, 3, 6, 7);
-  };
+  const auto low = [](Vec<float> x, Vec<float> y)
+                       __attribute__((always_inline)) { return CK_SHUFFLE(x, y, 0, 4, 1, 5); };
+  const auto high = [](Vec<float> x, Vec<float> y)
+                        __attribute__((always_inline)) { return CK_SHUFFLE(x, y, 2, 6, 3, 7); };
+  const auto low2 = [](Vec<float> x, Vec<float> y)
+                        __attribute__((always_inline)) { return CK_SHUFFLE(x, y, 0, 1, 4, 5); };
+  const auto high2 = [](Vec<float> x, Vec<float> y)
+                         __attribute__((always_inline)) { return CK_SHUFFLE(x, y, 2, 3, 6, 7); };
 #endif
-  const Vec<float> p = low(a[0], a[1]), q = high(a[0], a[1]), r = low(a[2], a[3]), s = high(a[2], a[3]);
+  const Vec<float> p = low(a[0], a[1]), q = high(a[0], a[1]), r = low(a[2], a[3]),
+                   s = high(a[2], a[3]);
   a[0] = low2(p, r);
   a[1] = high2(p, r);
   a[2] = low2(q, s);
@@ -115,15 +112,13 @@ CK_INLINE void transpose(Vec<T> (&a)[kLanes<T>]) {
   for (int g = 0; g < kBlocks; ++g) transpose_blocks(a + g * kBlock);
 #if defined(__AVX2__)
   CK_UNROLL(4)
-  for (int g = 0; g < kBlocks; g += 2)
-    CK_UNROLL(4)
-    for (int i = 0; i < kBlock; ++i) swap_blocks<1>(a[g * kBlock + i], a[(g + 1) * kBlock + i]);
+  for (int g = 0; g < kBlocks; g += 2) CK_UNROLL(4)
+  for (int i = 0; i < kBlock; ++i) swap_blocks<1>(a[g * kBlock + i], a[(g + 1) * kBlock + i]);
 #endif
 #if defined(__AVX512F__)
   CK_UNROLL(4)
-  for (int g = 0; g < 2; ++g)
-    CK_UNROLL(4)
-    for (int i = 0; i < kBlock; ++i) swap_blocks<2>(a[g * kBlock + i], a[(g + 2) * kBlock + i]);
+  for (int g = 0; g < 2; ++g) CK_UNROLL(4)
+  for (int i = 0; i < kBlock; ++i) swap_blocks<2>(a[g * kBlock + i], a[(g + 2) * kBlock + i]);
 #endif
 }
 
