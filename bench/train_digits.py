@@ -24,6 +24,8 @@ from torch.nn import functional
 
 from convkit.assets import DIGITS, WEIGHTS, scale_digits
 
+#: The source folder's, where the installed package may be a copy.
+ASSETS = Path(__file__).resolve().parent.parent / "convkit" / "assets"
 SEED = 5
 EPOCHS = 120
 BATCH = 64
@@ -88,7 +90,7 @@ def accuracy(net: LeNet, images: torch.Tensor, labels: torch.Tensor) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="test the stored weights only")
-    parser.add_argument("--out", type=Path, default=WEIGHTS.parent, help="folder of the files")
+    parser.add_argument("--out", type=Path, default=ASSETS, help="folder of the files")
     arguments = parser.parse_args()
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
@@ -100,7 +102,7 @@ def main() -> None:
     images, answers = torch.from_numpy(scale_digits(small)), torch.from_numpy(labels)
     if arguments.check:
         net = LeNet().eval()
-        net.load_state_dict(load_file(WEIGHTS))
+        net.load_state_dict(load_file(arguments.out / WEIGHTS.name))
     else:
         net = train(images[~test], answers[~test])
         arguments.out.mkdir(parents=True, exist_ok=True)

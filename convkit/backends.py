@@ -13,6 +13,8 @@ from convkit.problem import DTYPES
 
 Array = NDArray[Any]
 DEVICES = ("cpu",)
+#: DLPack's numbers of what the CPU reads: its own memory, and memory pinned for a GPU.
+HOST_DEVICES = (1, 3)
 
 
 def enter(**arrays: Any) -> tuple[list[Any], Callable[[Array], Any]]:
@@ -90,6 +92,12 @@ def _view(name: str, array: Any) -> Array:
     if getattr(array, "requires_grad", False):
         raise TypeError(
             f"{name} requires gradients, which convkit does not compute: write {name}.detach()"
+        )
+    device = array.__dlpack_device__()[0]
+    if device not in HOST_DEVICES:
+        raise TypeError(
+            f"{name} is {_kind(array)} that cannot be read as an array on the CPU: its memory is "
+            f"of DLPack's device type {int(device)}"
         )
     if dtype and dtype not in DTYPES:
         raise TypeError(f"{name} has dtype {dtype}: expected float32 or float64")

@@ -9,9 +9,10 @@ import numpy as np
 from convkit.backends import enter
 from convkit.epilogue import ActivationLike
 from convkit.epilogue import activation as parse_activation
+from convkit.machine import this_machine
 from convkit.plan import check_bias, check_flip, check_out, make_plan
 from convkit.problem import PaddingLike, PairLike, conv_problem
-from convkit.select import request
+from convkit.select import choose, request
 
 Floating = TypeVar("Floating", np.float32, np.float64)
 
@@ -142,6 +143,7 @@ def conv2d(
         dilation=dilation, groups=groups, dtype=x.dtype.name,
     )  # fmt: skip
     check_bias(bias, problem)
+    choose(problem, asked, this_machine(), True)  # refuses first what cannot be computed at all
     y_shape = problem.y_shape[4 - x.ndim :]
     if residual is not None and residual.shape != y_shape:
         raise ValueError(f"residual has shape {residual.shape}: expected {y_shape} as y has")

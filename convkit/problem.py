@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex
 
 PADDING_MODES = ("zeros", "reflect", "symmetric", "replicate", "circular")
 DTYPES = ("float32", "float64")
@@ -136,6 +137,35 @@ class ConvProblem:
             if pair != (1, 1):
                 text += f"{letter}{pair[0]}" if pair[0] == pair[1] else f"{letter}{pair[0]},{pair[1]}"
         return text + (f"g{self.groups}" if self.groups != 1 else "")
+
+
+def parse_shape(text: str) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+    """(x_shape, w_shape, keywords of conv2d) of a shape such as n1c64h56w56k64r3s3p1.
+
+    Sizes n c h w k r s, then p padding, u stride, d dilation, g groups where they are not 0, 1, 1,
+    1; p, u and d may be pairs "1,2" (vertical, horizontal), p also top,bottom,left,right.
+    """
+    form = "n1c64h56w56k64r3s3, then p padding, u stride, d dilation, g groups"
+    found = re.fullmatch(r"(?:[nchwkrspudg]\d+(?:,\d+)*)+", text)
+    parts = re.findall(r"([a-z])(\d+(?:,\d+)*)", text) if found else []
+    values = {letter: tuple(map(int, numbers.split(","))) for letter, numbers in parts}
+    if len(values) != len(parts) or not set("chwkrs") <= set(values):
+        raise ValueError(f"shape {text!r} must be written like {form}")
+    for letter, numbers in values.items():
+        if len(numbers) > {"p": 4, "u": 2, "d": 2}.get(letter, 1) or len(numbers) == 3:
+            raise ValueError(f"shape {text!r}: {letter}{','.join(map(str, numbers))} is too many")
+    size = {letter: values[letter][0] for letter in "chwkrs"}
+    n, groups = values.get("n", (1,))[0], values.get("g", (1,))[0]
+    if groups < 1 or size["c"] % groups:
+        raise ValueError(f"shape {text!r}: g{groups} must divide the {size['c']} input channels")
+    keywords: dict[str, Any] = {"groups": groups}
+    for letter, name in (("p", "padding"), ("u", "stride"), ("d", "dilation")):
+        if letter in values:
+            numbers = values[letter]
+            pairs = (numbers[:2], numbers[2:]) if len(numbers) == 4 else numbers
+            keywords[name] = numbers[0] if len(numbers) == 1 else pairs
+    x_shape = (n, size["c"], size["h"], size["w"])
+    return x_shape, (size["k"], size["c"] // groups, size["r"], size["s"]), keywords
 
 
 def output_size(padded: int, filter_size: int, stride: int, dilation: int) -> int:

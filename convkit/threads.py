@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from threading import local
 from typing import SupportsIndex
 
@@ -70,12 +70,20 @@ def set_num_threads(n: SupportsIndex) -> None:
     ------
     ValueError, TypeError
         Where n is no integer from 1 to 4096.
+
+    Examples
+    --------
+    >>> import convkit
+    >>> before = convkit.get_num_threads()
+    >>> convkit.set_num_threads(2)
+    >>> convkit.get_num_threads()
+    2
+    >>> convkit.set_num_threads(before)
     """
     _process.threads = _thread_count(n)
 
 
-@contextmanager
-def threads(n: SupportsIndex) -> Iterator[None]:
+def threads(n: SupportsIndex) -> AbstractContextManager[None]:
     """Use at most n threads for the calls that this thread makes inside the block.
 
     Raises
@@ -89,8 +97,13 @@ def threads(n: SupportsIndex) -> Iterator[None]:
     >>> with convkit.threads(1):
     ...     y = convkit.conv2d(np.ones((4, 4), np.float32), np.ones((3, 3), np.float32))
     """
+    return _threads(_thread_count(n))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
     before = _calling_thread.threads
-    _calling_thread.threads = _thread_count(n)
+    _calling_thread.threads = count
     try:
         yield
     finally:

@@ -174,13 +174,15 @@ def test_padding_modes_are_numpys(mode, row):
 
 
 @pytest.mark.parametrize("mode", ["valid", "full", "same"])
-@pytest.mark.parametrize("row", ALGORITHMS, ids=lambda row: row.name)
-def test_flip_is_scipys_convolution(mode, row):
-    x, w = standard_normal(12, 13, dtype="float64"), standard_normal(3, 3, dtype="float64", seed=2)
-    if not row.supports(conv_problem(x.shape, w.shape, padding=mode, dtype="float64")):
-        pytest.skip(f"{row.name} is not for this problem")
-    y = convkit.conv2d(x, w, padding=mode, flip=True, algo=row.name)
-    np.testing.assert_allclose(y, signal.convolve2d(x, w, mode), atol=1e-13)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_flip_is_scipys_convolution(mode, dtype):
+    x, w = standard_normal(12, 13, dtype=dtype), standard_normal(3, 3, dtype=dtype, seed=2)
+    expected = signal.convolve2d(x, w, mode)
+    problem = conv_problem(x.shape, w.shape, padding=mode, dtype=dtype)
+    for row in ALGORITHMS:
+        if row.supports(problem):
+            y = convkit.conv2d(x, w, padding=mode, flip=True, algo=row.name)
+            np.testing.assert_allclose(y, expected, atol=300 * np.finfo(dtype).eps)
 
 
 def test_flip_is_a_rotation():

@@ -51,14 +51,14 @@ def test_docstring(test, monkeypatch, tmp_path):
     run_examples(test)
 
 
-def public_functions():
-    for name in sorted(set(dir(convkit))):
-        value = getattr(convkit, name)
-        if not name.startswith("_") and inspect.isroutine(value):
-            yield name
+FUNCTIONS = [
+    name
+    for name in dir(convkit)
+    if not name.startswith("_") and inspect.isroutine(getattr(convkit, name))
+]
 
 
-@pytest.mark.parametrize("name", public_functions())
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_public_function_has_an_example(name):
     text = inspect.getdoc(getattr(convkit, name)) or ""
     assert ">>>" in text, f"convkit.{name} has no example"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -189,7 +190,11 @@ WRONG = {
     "forced depthwise": ({"algo": "depthwise"}, ValueError, r"algo='depthwise'.*2"),
     "forced pointwise": ({"algo": "pointwise"}, ValueError, r"algo='pointwise'.*(1, 1|1x1)"),
     "forced winograd": ({"algo": "winograd_f4"}, ValueError, r"algo='winograd_f4'.*group"),
-    "forced fft": ({"algo": "fft", "stride": 2}, ValueError, r"algo='fft'.*stride.*\(2, 2\)"),
+    "forced fft": (
+        {"algo": "fft", "stride": 2, "out": np.full((2, 8, 4, 4), 7, "f")},
+        ValueError,
+        r"algo='fft'.*stride.*\(2, 2\)",
+    ),
     "precision": ({"precision": "low"}, ValueError, r"precision='low'.*highest, high, medium"),
     "precision and algorithm": (
         {"algo": "fft", "precision": "highest"},
@@ -408,7 +413,8 @@ def test_keywords_are_keywords():
 def test_threads_refused(setter, n, kind, message):
     before = convkit.get_num_threads()
     with pytest.raises(kind, match=message):
-        setter(n)
+        with setter(n) or nullcontext():
+            pass
     assert convkit.get_num_threads() == before
 
 

@@ -31,23 +31,23 @@ def test_matches_oracle(variant, case):
     np.testing.assert_array_equal(shared_out, y, "3 threads do not give the bits of one")
 
 
-@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "contiguous"])
 @pytest.mark.parametrize(("variant", "case"), some(WAYS))
-def test_layouts_give_the_same_bits(variant, case, layout):
+def test_layouts_give_the_same_bits(variant, case):
     """Of x, of y and of the residual, each in turn and all at once."""
     arrays, problem = case.arrays(variant.dtype), case.of(variant.dtype)
     plan = native_plan(variant, problem, arrays.w, arrays.bias)
     expected = run(plan, problem, arrays.x, arrays.residual)
-    x = guarded(problem.x_shape, problem.dtype, layout, arrays.x).array
-    residual = guarded(problem.y_shape, problem.dtype, layout, arrays.residual).array
-    for what, y in {
-        "x": run(plan, problem, x, arrays.residual),
-        "y": run(plan, problem, arrays.x, arrays.residual, layout=layout),
-        "residual": run(plan, problem, arrays.x, residual),
-        "x, y and residual": run(plan, problem, x, residual, layout=layout),
-        "y over the residual": run(plan, problem, x, residual, layout=layout, in_place=True),
-    }.items():
-        np.testing.assert_array_equal(y, expected, f"{what} {layout}")
+    for layout in LAYOUTS:
+        x = guarded(problem.x_shape, problem.dtype, layout, arrays.x).array
+        residual = guarded(problem.y_shape, problem.dtype, layout, arrays.residual).array
+        for what, y in {
+            "x": run(plan, problem, x, arrays.residual),
+            "y": run(plan, problem, arrays.x, arrays.residual, layout=layout),
+            "residual": run(plan, problem, arrays.x, residual),
+            "x, y and residual": run(plan, problem, x, residual, layout=layout),
+            "y over the residual": run(plan, problem, x, residual, layout=layout, in_place=True),
+        }.items():
+            np.testing.assert_array_equal(y, expected, f"{what} {layout}")
 
 
 @pytest.mark.parametrize(("variant", "case"), some("odd_sizes depthwise_3x3 pointwise one_channel"))
@@ -126,7 +126,8 @@ def test_sizes_and_items_follow_from_one_image(variant, case):
     assert all(size >= 0 for size in sizes)
     items = _convkit.items(variant.algorithm, one, variant.index)
     assert items == _convkit.items(variant.algorithm, many, variant.index)
-    assert all(count >= 1 for count in items)
+    assert min(items) >= 0
+    assert max(items) >= 1
 
 
 @pytest.mark.parametrize("isa", ISAS)

@@ -30,13 +30,6 @@ LINES = [
 SETUP = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
-class Tensor(np.ndarray):
-    """As much of a tensor as the page uses."""
-
-    def repeat(self, *times):
-        return np.tile(self, times)
-
-
 def tensor_conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     x = np.asarray(x)
     batch = x if x.ndim == 4 else x[None]
@@ -45,19 +38,17 @@ def tensor_conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
         dtype="float64",
     )  # fmt: skip
     y = oracle(batch, np.asarray(w), problem, bias)
-    return (y if x.ndim == 4 else y[0]).view(Tensor)
+    return y if x.ndim == 4 else y[0]
 
 
 def tensor_pad(x, sides, mode="constant"):
     left, right, top, bottom = sides
     name = {"replicate": "edge", "circular": "wrap"}.get(mode, mode)
-    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), mode=name).view(Tensor)
+    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), mode=name)
 
 
-STAND_IN_TORCH = SimpleNamespace(from_numpy=lambda a: a.view(Tensor))
-STAND_IN_F = SimpleNamespace(
-    conv2d=tensor_conv2d, pad=tensor_pad, relu=lambda a: np.maximum(a, 0).view(Tensor)
-)
+STAND_IN_TORCH = SimpleNamespace(from_numpy=np.asarray)
+STAND_IN_F = SimpleNamespace(conv2d=tensor_conv2d, pad=tensor_pad, relu=lambda a: np.maximum(a, 0))
 
 
 def filter2d(src, ddepth, kernel, dst=None, anchor=(-1, -1), delta=0.0, borderType=4):  # noqa: N803

@@ -20,11 +20,11 @@ import convkit
 from convkit.algorithms import ALGORITHMS
 from convkit.problem import PADDING_MODES, ConvProblem
 
-EXAMPLES = int(os.environ.get("CONVKIT_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("CONVKIT_EXAMPLES", "100"))
 thorough = settings(
     max_examples=EXAMPLES,
     deadline=None,
-    derandomize="CI" in os.environ or EXAMPLES == 60,
+    derandomize="CI" in os.environ or EXAMPLES == 100,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

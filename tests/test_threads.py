@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_cgroup_quota(quota, threads):
     assert child("", prefix=()) == ""
     done = subprocess.run([*enter, script], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
-    if "0::" not in open("/proc/self/cgroup").read():
+    if "0::" not in Path("/proc/self/cgroup").read_text():
         pytest.skip("needs version 2 of control groups")
     assert int(done.stdout) == expected
 

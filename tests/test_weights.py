@@ -6,6 +6,7 @@ Broken and hostile files are in test_hostile_weights.py.
 from __future__ import annotations
 
 import json
+import pickle
 import struct
 import sys
 from pathlib import Path
@@ -198,6 +199,23 @@ EVERYTHING_ELSE = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_numpy_arrays_in_a_pickle(tmp_path, protocol):
+    """How tensors of TPUs were saved, bare and wrapped."""
+    arrays = {
+        "w": A + 0.3, "fortran": np.asfortranarray(A), "big": A.astype(">f8"),
+        "int": np.arange(300), "bool": np.array([True, False]), "empty": np.zeros((0, 2)),
+    }  # fmt: skip
+    value = {"state_dict": {**arrays, "accuracy": np.float64(0.9)}}
+    code = Raw(pickle.dumps(value, protocol)[2:-1])
+    weights = load_weights(files.write_zip(tmp_path / "net.pth", code, {}))
+    check(weights, {k: a.astype(a.dtype.newbyteorder("=")) for k, a in arrays.items()})
+    rebuild = Global("torch._utils", "_rebuild_device_tensor_from_numpy")
+    array = Raw(pickle.dumps(A, protocol)[2:-1])
+    wrapped = {"w": Call(rebuild, (array, Global("torch", "float32"), "xla:1", False))}
+    check(load_weights(files.write_zip(tmp_path / "net.pth", wrapped, {})), {"w": A})
+
+
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
 def test_checkpoint(tmp_path, key):
     value = {**EVERYTHING_ELSE, key: {"conv.weight": T}, "optimizer": {"state": {0: {"avg": T}}}}
@@ -236,7 +254,8 @@ def test_what_torch_saves(tmp_path, form, protocol):
         "plain": base, "transposed": base.permute(2, 1, 0), "crop": base[:, 1:, ::2],
         "half": base.half(), "bfloat": base.bfloat16(), "double": base.double(),
         "int": torch.arange(5), "bool": base > 3, "expanded": torch.ones(1).expand(3, 2),
-        "scalar": torch.tensor(2.5), "parameter": torch.nn.Parameter(base), "complex": torch.complex(base, base),
+        "scalar": torch.tensor(2.5), "parameter": torch.nn.Parameter(base),
+        "complex": torch.complex(base, base),
         "tagged": tagged, "channels_last": base[None].to(memory_format=torch.channels_last),
     }  # fmt: skip
     torch.save(

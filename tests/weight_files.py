@@ -92,9 +92,7 @@ def storage(key: str, kind: str, count: int, device: str = "cpu", view: Any = ..
     return Reference(identity if view is ... else (*identity, view))
 
 
-def tensor(
-    data: Reference, shape: Iterable[int], strides: Iterable[int], offset: int = 0
-) -> Call:
+def tensor(data: Reference, shape: Iterable[int], strides: Iterable[int], offset: int = 0) -> Call:
     """`_rebuild_tensor_v2` of a storage."""
     hooks = Call(Global("collections", "OrderedDict"), ())
     rebuild = Global("torch._utils", "_rebuild_tensor_v2")

@@ -62,5 +62,5 @@ def scale_digits(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     matrix = np.zeros((LARGE, SMALL))
     matrix[np.arange(LARGE), lower] = 1 - share
     matrix[np.arange(LARGE), lower + 1] = share
-    scaled = matrix @ (images / WHITE) @ matrix.T
-    return scaled[:, None].astype(np.float32)
+    scaled: np.ndarray[Any, Any] = matrix @ (images / WHITE) @ matrix.T
+    return np.asarray(scaled[:, None], np.float32)

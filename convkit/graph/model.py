@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from convkit.backends import enter
 from convkit.graph.ir import Graph, Weight
 from convkit.graph.run import Runner
 from convkit.weights import load_weights
@@ -63,12 +64,13 @@ class Model:
         Parameters
         ----------
         x : (n, c, h, w)
-            Any batch of images of the size and dtype that the network was built for.
+            Any batch of images of the size and dtype that the network was built for; a NumPy
+            array or another kind with DLPack.
 
         Returns
         -------
         array or tuple of arrays
-            The output, or the outputs where the network has several.
+            The output, or the outputs where the network has several; of the kind of x.
 
         Raises
         ------
@@ -78,22 +80,20 @@ class Model:
             x has another dtype or is no array.
         """
         (wanted,) = self._graph.inputs
-        shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
-        if shape is None or dtype is None:
-            raise TypeError(f"x is a {type(x).__name__}: expected an array of {wanted.dtype}")
-        if len(shape) != len(wanted.shape) + 1 or tuple(shape[1:]) != wanted.shape:
-            sizes = ", ".join(map(str, wanted.shape))
+        (array,), leave = enter(x=x)
+        if array.shape[1:] != wanted.shape or array.ndim != len(wanted.shape) + 1:
+            sizes = "".join(f", {size}" for size in wanted.shape)
             raise ValueError(
-                f"x has shape {tuple(shape)}: {self._graph.name} needs (n, {sizes}) for any n"
+                f"x has shape {array.shape}: {self._graph.name} needs (n{sizes}) for any n"
             )
-        if str(dtype).removeprefix("torch.") != wanted.dtype:
+        if array.dtype != wanted.dtype:
             raise TypeError(
-                f"x has dtype {dtype}: {self._graph.name} needs {wanted.dtype}, "
+                f"x has dtype {array.dtype}: {self._graph.name} needs {wanted.dtype}, "
                 f"so pass x.astype({wanted.dtype!r})"
             )
         if self._runner is None:
             self._runner = Runner(self._graph, self._all_weights())
-        outputs = self._runner(x)
+        outputs = tuple(map(leave, self._runner(array)))
         return outputs[0] if len(outputs) == 1 else outputs
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from convkit.epilogue import activation
 from convkit.graph.ir import Node, Value
-from convkit.problem import PairLike, conv_problem, integer
+from convkit.problem import conv_problem, integer, pair
 
 Array = Any  # a NumPy array, or another kind that the operations take
 Shape = tuple[int, ...]
@@ -29,12 +29,14 @@ class Op:
     """A row of OPS.
 
     `infer` checks the settings and gives the output's shape, `weights` gives role -> shape, and
-    `prepare` makes the step that runs a node.
+    `prepare` makes the step that runs a node; `may_be_view`: what that returns may share memory
+    with its input.
     """
 
     infer: Callable[[Sequence[Value], Keywords], Shape]
     prepare: Callable[[Node, Mapping[str, Array]], Step]
     weights: Callable[[Sequence[Value], Keywords], dict[str, Shape]] = _no_weights
+    may_be_view: bool = False
 
 
 def image_shape(value: Value, what: str) -> tuple[int, int, int]:
@@ -47,16 +49,6 @@ def image_shape(value: Value, what: str) -> tuple[int, int, int]:
     return c, h, w
 
 
-def kernel_size(kernel: PairLike) -> tuple[int, int]:
-    """(rows, columns) of an integer or a pair."""
-    if isinstance(kernel, (tuple, list)):
-        if len(kernel) != 2:
-            raise ValueError(f"kernel={kernel!r} must be an integer or a pair (rows, columns)")
-        return integer("kernel", kernel[0], least=1), integer("kernel", kernel[1], least=1)
-    size = integer("kernel", kernel, least=1)  # type: ignore[arg-type]
-    return size, size
-
-
 # Convolution and linear
 
 
@@ -66,7 +58,9 @@ def _conv2d_weights(inputs: Sequence[Value], keywords: Keywords) -> dict[str, Sh
     groups = integer("groups", keywords["groups"], least=1)
     if c % groups:
         raise ValueError(f"groups={groups} must divide the {c} input channels")
-    weights: dict[str, Shape] = {"weight": (filters, c // groups, *kernel_size(keywords["kernel"]))}
+    weights: dict[str, Shape] = {
+        "weight": (filters, c // groups, *pair("kernel", keywords["kernel"], least=1))
+    }
     return {**weights, "bias": (filters,)} if keywords["bias"] else weights
 
 
@@ -124,7 +118,7 @@ def _linear(node: Node, weights: Mapping[str, Array]) -> Step:
 
 def _batch_norm_weights(inputs: Sequence[Value], keywords: Keywords) -> dict[str, Shape]:
     c = inputs[0].shape[0]
-    return {role: (c,) for role in ("weight", "bias", "running_mean", "running_var")}
+    return dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (c,))
 
 
 def _batch_norm_shape(inputs: Sequence[Value], keywords: Keywords) -> Shape:
@@ -291,6 +285,6 @@ OPS: dict[str, Op] = {
     "activation": Op(_activation_shape, _activation),
     "add": Op(_add_shape, _add),
     "softmax": Op(_softmax_shape, _softmax),
-    "flatten": Op(_flatten_shape, _flatten),
+    "flatten": Op(_flatten_shape, _flatten, may_be_view=True),
     "pad_channels": Op(_pad_channels_shape, _pad_channels),
 }

@@ -12,7 +12,7 @@ from convkit.graph.ops import OPS, Step
 class Runner:
     """A graph with its weights packed: made once for its weights, safe from several threads."""
 
-    __slots__ = ("_graph", "_last_use", "_steps")
+    __slots__ = ("_copied", "_graph", "_last_use", "_steps")
 
     def __init__(self, graph: Graph, weights: Mapping[str, Any]) -> None:
         self._graph = graph
@@ -26,6 +26,13 @@ class Runner:
         }
         for value in graph.outputs:
             self._last_use[value.name] = len(graph.nodes)
+        # Outputs are new arrays: what may be a view of the input or of another output is copied.
+        seen = {value.name for value in graph.inputs}
+        seen.update(node.output.name for node in graph.nodes if OPS[node.op].may_be_view)
+        self._copied: list[bool] = []
+        for value in graph.outputs:
+            self._copied.append(value.name in seen)
+            seen.add(value.name)
 
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
         """The graph's outputs for its inputs."""
@@ -35,4 +42,5 @@ class Runner:
             for value in node.inputs:
                 if self._last_use[value.name] == index:
                     values.pop(value.name, None)
-        return tuple(values[value.name] for value in self._graph.outputs)
+        outputs = [values[value.name] for value in self._graph.outputs]
+        return tuple(y.copy() if c else y for y, c in zip(outputs, self._copied, strict=True))

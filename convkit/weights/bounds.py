@@ -30,6 +30,10 @@ DTYPES: dict[str, str] = {
     "uint8": "u1", "uint16": "u2", "uint32": "u4", "uint64": "u8",
     "complex64": "c8", "complex128": "c16",
 }  # fmt: skip
+#: NumPy's codes of them: f4 -> float32. bool is b1 there, and bfloat16 has none.
+CODES = {code: name for name, code in DTYPES.items() if name not in ("bool", "bfloat16")} | {
+    "b1": "bool"
+}
 
 
 class Budget:

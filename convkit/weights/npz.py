@@ -6,7 +6,7 @@ import re
 
 from convkit.weights import Weights
 from convkit.weights.archive import Archive
-from convkit.weights.bounds import DTYPES, Budget, Reader, cut_array, shown, sizes
+from convkit.weights.bounds import CODES, Budget, Reader, cut_array, shown, sizes
 
 MAGIC = b"\x93NUMPY"
 MOST_HEADER = 10_000
@@ -16,10 +16,6 @@ HEADER = re.compile(
     r"(?=.*'fortran_order': *(?P<fortran>True|False))"
     r"(?=.*'shape': *\((?P<shape>[\d, ]*)\))[^{}]*\}[ \n]*"
 )
-#: 'f4' -> 'float32'; bool is written b1, and bfloat16 has no code.
-CODES = {code: name for name, code in DTYPES.items() if name not in ("bool", "bfloat16")} | {
-    "b1": "bool"
-}
 
 
 def read_npz(contents: bytes) -> Weights:

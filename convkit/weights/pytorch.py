@@ -15,6 +15,7 @@ import numpy as np
 from convkit.weights import Weights
 from convkit.weights.archive import Archive
 from convkit.weights.bounds import DTYPES, Budget, Reader, cut_array, shown, sizes
+from convkit.weights.numpy_pickle import NumpyArray
 from convkit.weights.rebuild import NAMES, STORAGES, Storage, Tensor
 from convkit.weights.tar import read_tar_members
 from convkit.weights.unpickle import Name, Unpickler
@@ -54,10 +55,12 @@ def read_pytorch(contents: bytes) -> Weights:
 
 
 def _array(
-    name: str, tensor: Tensor, checkpoint: Checkpoint, budget: Budget
+    name: str, tensor: Tensor | NumpyArray, checkpoint: Checkpoint, budget: Budget
 ) -> np.ndarray[Any, Any]:
     """The tensor's elements, cut out of its storage."""
     what = f"tensor {shown(name)}"
+    if isinstance(tensor, NumpyArray):
+        return tensor.array(what, budget)
     storage = tensor.storage
     if storage.key not in checkpoint.data:
         raise ValueError(f"{what} lies in storage {shown(storage.key)}, which the file lacks")
@@ -236,7 +239,7 @@ def _parts(reader: Reader, count: int) -> tuple[object, ...]:
 # From containers to names
 
 
-def _named_tensors(value: object) -> dict[str, Tensor]:
+def _named_tensors(value: object) -> dict[str, Tensor | NumpyArray]:
     """The tensors under the weights' key, by their dotted names. Other values are left out."""
     for _ in range(MOST_DEPTH):
         key = next((k for k in WEIGHT_KEYS if isinstance(value, dict) and k in value), None)
@@ -246,7 +249,7 @@ def _named_tensors(value: object) -> dict[str, Tensor]:
         value = inner
     if not isinstance(value, dict):
         raise ValueError(f"the file holds {shown(value)}: expected a dictionary of named tensors")
-    named: dict[str, Tensor] = {}
+    named: dict[str, Tensor | NumpyArray] = {}
     waiting: list[tuple[str, object, int]] = [("", value, 0)]
     for _ in range(MOST_ENTRIES):
         if not waiting:
@@ -257,7 +260,7 @@ def _named_tensors(value: object) -> dict[str, Tensor]:
                 f"the containers of the file are nested more than {MOST_DEPTH} deep, or a name is "
                 f"longer than {MOST_NAME} characters: {shown(name)}"
             )
-        if isinstance(entry, Tensor):
+        if isinstance(entry, (Tensor, NumpyArray)):
             if name in named:
                 raise ValueError(f"two tensors have the name {shown(name)}")
             named[name] = entry
@@ -267,7 +270,7 @@ def _named_tensors(value: object) -> dict[str, Tensor]:
             items = list(entry.items()) if isinstance(entry, dict) else list(enumerate(entry))
             dot = f"{name}." if name else ""
             for key, inner in reversed(items):
-                if isinstance(inner, (Tensor, dict, list, tuple)):
+                if isinstance(inner, (Tensor, NumpyArray, dict, list, tuple)):
                     waiting.append((f"{dot}{_plain(key)}", inner, depth + 1))
     if waiting:
         raise ValueError(f"the containers of the file have more than {MOST_ENTRIES} entries")

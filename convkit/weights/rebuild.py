@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from convkit.weights.bounds import DTYPES, shown, sizes
+from convkit.weights.numpy_pickle import NUMPY_NAMES, NumpyArray
 from convkit.weights.unpickle import Name
 
 
@@ -97,6 +98,13 @@ def _first_tensor(arguments: tuple[object, ...]) -> Tensor:
     return arguments[0]
 
 
+def _numpy_tensor(arguments: tuple[object, ...]) -> NumpyArray:
+    """Of a tensor that was on a TPU: the array its elements were saved as."""
+    if not arguments or not isinstance(arguments[0], NumpyArray):
+        raise ValueError(f"expected an array, got {shown(arguments[0] if arguments else ())}")
+    return arguments[0]
+
+
 def _from_type(arguments: tuple[object, ...]) -> Tensor:
     """(function, type, its arguments, attributes): a tensor with attributes of its own."""
     if len(arguments) != 4:
@@ -124,13 +132,30 @@ def _ordered_dict(arguments: tuple[object, ...]) -> dict[object, object]:
     return entries
 
 
+def _encode(arguments: tuple[object, ...]) -> bytes:
+    """bytes as protocol 2 writes them: text with a character for each byte."""
+    if len(arguments) != 2 or not isinstance(arguments[0], str) or arguments[1] != "latin1":
+        raise ValueError("arguments are not a text and 'latin1'")
+    try:
+        return arguments[0].encode("latin1")
+    except UnicodeEncodeError:
+        raise ValueError("the text has characters that are no bytes") from None
+
+
+def _no_bytes(arguments: tuple[object, ...]) -> bytes:
+    """bytes(): how protocol 2 writes none."""
+    if arguments:
+        raise ValueError("has arguments: expected none")
+    return b""
+
+
 def _given(arguments: tuple[object, ...]) -> object:
-    """The first argument itself: a size, a set, a counter or encoded bytes need no more."""
+    """The first argument itself: of a size, a set or a counter no more is needed."""
     return arguments[0] if arguments else []
 
 
 def _nothing(arguments: tuple[object, ...]) -> None:
-    """A device, a layout or a NumPy number: not part of the weights."""
+    """A device or a layout: not part of the weights."""
 
 
 _REBUILDS = {
@@ -152,6 +177,8 @@ NAMES: dict[str, Name] = {
     name: Name(name, call)
     for name, call in {
         **_REBUILDS,
+        "torch._utils._rebuild_device_tensor_from_numpy": _numpy_tensor,
+        "torch._utils._rebuild_xla_tensor": _numpy_tensor,
         "torch._tensor._rebuild_from_type": _from_type,
         "torch._tensor._rebuild_from_type_v2": _from_type,
         "torch.Size": _given,
@@ -159,14 +186,13 @@ NAMES: dict[str, Name] = {
         "torch.serialization._get_layout": _nothing,
         "collections.OrderedDict": _ordered_dict,
         "collections.Counter": _given,
-        "_codecs.encode": _given,
+        "_codecs.encode": _encode,
+        "builtins.bytes": _no_bytes,
+        "__builtin__.bytes": _no_bytes,
         **dict.fromkeys((f"builtins.{kind}" for kind in _BUILTINS), _given),
         **dict.fromkeys((f"__builtin__.{kind}" for kind in _BUILTINS), _given),
-        "numpy.dtype": _nothing,
-        "numpy.core.multiarray.scalar": _nothing,
-        "numpy._core.multiarray.scalar": _nothing,
         **dict.fromkeys(STORAGES),
         **dict.fromkeys(_TENSOR_TYPES),
         **dict.fromkeys(f"torch.{name}" for name in DTYPES),
     }.items()
-}
+} | NUMPY_NAMES

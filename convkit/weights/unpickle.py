@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from convkit.weights.bounds import Reader, shown
 
@@ -19,7 +20,8 @@ from convkit.weights.bounds import Reader, shown
 MOST_INSTRUCTIONS = 4_000_000
 MOST_INTEGER_BYTES = 255
 MOST_NAME = 256
-#: Calls read what they are given: a file may not give the same long list again and again.
+#: Calls read what they are given, which is no more than the file unless it gives the same long
+#: list again and again; so many items more are allowed.
 MOST_ARGUMENTS = 16_000_000
 #: From here on integers could be chosen to fall on one hash.
 MOST_KEY = 1 << 60
@@ -33,6 +35,14 @@ class Name:
 
     text: str
     call: Call | None = None
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """An object that is made first and told what it holds by BUILD."""
+
+    def set_state(self, state: object) -> None:
+        """Take what it holds; ValueError if that cannot be."""
 
 
 class _Mark:
@@ -129,6 +139,14 @@ class Unpickler:
         except UnicodeDecodeError:
             raise self.reader.fail("a string is no UTF-8") from None
 
+    def _old_string(self, length: int) -> None:
+        # Python 2 had one type for text and bytes.
+        data = bytes(self.reader.take(length, "a string"))
+        try:
+            self.stack.append(str(data, "utf-8"))
+        except UnicodeDecodeError:
+            self.stack.append(data)
+
     def _bytes(self, length: int) -> None:
         self.stack.append(bytes(self.reader.take(length, "bytes")))
 
@@ -220,14 +238,21 @@ class Unpickler:
             for argument in arguments:
                 if isinstance(argument, (str, bytes, list, tuple, dict)):
                     self.arguments += len(argument)
-        if self.arguments > MOST_ARGUMENTS:
+        if self.arguments > MOST_ARGUMENTS + len(self.reader.data):
             raise self.reader.fail(f"calls with more than {MOST_ARGUMENTS} arguments")
 
     def _build(self) -> None:
-        # Attributes of a dictionary or a tensor (versions, hooks) say nothing about the weights.
-        self._pop()
-        if isinstance(self._top(), Name):
+        state = self._pop()
+        target = self._top()
+        if isinstance(target, Name):
             raise self.reader.fail("the file sets attributes of a class or function: refused")
+        # Attributes of a dictionary or a tensor (versions, hooks) say nothing about the weights.
+        if isinstance(target, Stateful):
+            self._count(state if type(state) is tuple else ())
+            try:
+                target.set_state(state)
+            except ValueError as error:
+                raise self.reader.fail(str(error)) from None
 
     def _persistent(self) -> None:
         identity = self._pop()
@@ -270,8 +295,8 @@ INSTRUCTIONS: dict[int, Callable[[Unpickler], None]] = {
     0x8A: lambda machine: machine._integer(machine.number("<B")),
     0x8B: lambda machine: machine._integer(machine.number("<I")),
     ord("G"): lambda machine: machine._float(),
-    ord("T"): lambda machine: machine._text(machine.number("<I")),  # BINSTRING of Python 2
-    ord("U"): lambda machine: machine._text(machine.number("<B")),
+    ord("T"): lambda machine: machine._old_string(machine.number("<I")),
+    ord("U"): lambda machine: machine._old_string(machine.number("<B")),
     ord("X"): lambda machine: machine._text(machine.number("<I")),
     0x8C: lambda machine: machine._text(machine.number("<B")),
     0x8D: lambda machine: machine._text(machine.number("<Q")),

@@ -233,6 +233,95 @@ constexpr Codelets<T> codelets_of() {
   return {N, real_codelet<T, N>, inverse_real_codelet<T, N>, complex_codelet<T, N>};
 }
 
+// e^(-2 pi i a b / (N1 N2)) for a < N1, b < N2: (cos, sin).
+template <class T, int N1, int N2>
+struct Twiddles {
+  T values[N1 * N2][2];
+};
+template <class T, int N1, int N2>
+constexpr Twiddles<T, N1, N2> twiddles_of() {
+  Twiddles<T, N1, N2> table{};
+  for (int a = 0; a < N1; ++a)
+    for (int b = 0; b < N2; ++b) {
+      table.values[a * N2 + b][0] = T(cosine(a * b, N1 * N2));
+      table.values[a * N2 + b][1] = T(sine(a * b, N1 * N2));
+    }
+  return table;
+}
+// Long transforms, N = N1 N2 with N1 even, as two steps through the stack: index n + N2 j goes to k + N1 q,
+//   X[k + N1 q] = sum over n of e^(-2 pi i q n / N2) e^(-2 pi i k n / N) sum over j of e^(-2 pi i k j / N1) x[n + N2 j].
+// Straight-line code of their length would be as long as all the others together.
+template <class T, int N1, int N2>
+struct LongFft {
+  static constexpr int N = N1 * N2;
+  static constexpr int64_t kPair = 2 * kLanes<T>;
+  static constexpr int64_t kPitch = (N2 | 1) * kPair;  // odd: keeps the rows off each other's cache sets
+  static constexpr Twiddles<T, N1, N2> kTwiddles = twiddles_of<T, N1, N2>();
+
+  // The numbers of row k, times e^(-+ 2 pi i k n / N).
+  template <bool kInverse>
+  CK_INLINE void turn(T* at, int k) {
+    for (int n = 1; n < N2; ++n) {
+      const Vec<T> c = splat(kTwiddles.values[k * N2 + n][0]), s = splat(kTwiddles.values[k * N2 + n][1]);
+      const Vec<T> re = load(at + n * kPair), im = load(at + n * kPair + kLanes<T>);
+      store(at + n * kPair, kInverse ? re * c - im * s : re * c + im * s);
+      store(at + n * kPair + kLanes<T>, kInverse ? im * c + re * s : im * c - re * s);
+    }
+  }
+  static void complex(const T* re, const T* im, int64_t from_step, T* to_re, T* to_im, int64_t to_step) {
+    alignas(64) T half[N1 * kPitch];
+    for (int n = 0; n < N2; ++n)
+      complex_codelet<T, N1>(re + n * from_step, im + n * from_step, N2 * from_step, half + n * kPair,
+                             half + n * kPair + kLanes<T>, kPitch);
+    for (int k = 0; k < N1; ++k) {
+      T* row = half + k * kPitch;
+      if (k > 0) turn<false>(row, k);
+      complex_codelet<T, N2>(row, row + kLanes<T>, kPair, to_re + k * to_step, to_im + k * to_step, N1 * to_step);
+    }
+  }
+  static void real(const T* from, int64_t from_step, T* to, int64_t to_step) {
+    alignas(64) T half[(N1 / 2 + 1) * kPitch], line[N2 * kPair];
+    for (int n = 0; n < N2; ++n)
+      real_codelet<T, N1>(from + n * from_step, N2 * from_step, half + n * kPair, kPitch);
+    real_codelet<T, N2>(half, kPair, to, N1 * to_step);
+    for (int k = 1; k <= N1 / 2; ++k) {
+      T* row = half + k * kPitch;
+      turn<false>(row, k);
+      complex_codelet<T, N2>(row, row + kLanes<T>, kPair, line, line + kLanes<T>, kPair);
+      for (int q = 0; q < N2; ++q) {
+        const int f = k + N1 * q;
+        if (2 * f > N && 2 * k == N1) break;  // seen: the conjugates of the others
+        T* out = to + (2 * f <= N ? f : N - f) * to_step;
+        store(out, load(line + q * kPair));
+        const Vec<T> part = load(line + q * kPair + kLanes<T>);
+        store(out + kLanes<T>, 2 * f <= N ? part : -part);
+      }
+    }
+  }
+  static void inverse_real(const T* from, int64_t from_step, T* to, int64_t to_step) {
+    alignas(64) T half[(N1 / 2 + 1) * kPitch], line[N2 * kPair];
+    for (int k = 0; k <= N1 / 2; ++k) {
+      for (int q = 0; q < N2; ++q) {
+        const int f = k + N1 * q;
+        const T* in = from + (2 * f <= N ? f : N - f) * from_step;
+        store(line + q * kPair, load(in));
+        // The imaginary parts of frequencies 0 and N / 2 are zeros that nobody need have written.
+        const Vec<T> part = f == 0 || 2 * f == N ? Vec<T>{} : load(in + kLanes<T>);
+        store(line + q * kPair + kLanes<T>, 2 * f <= N ? part : -part);
+      }
+      T* row = half + k * kPitch;
+      complex_codelet<T, N2>(line + kLanes<T>, line, kPair, row + kLanes<T>, row, kPair);
+      if (k > 0) turn<true>(row, k);
+    }
+    for (int n = 0; n < N2; ++n)
+      inverse_real_codelet<T, N1>(half + n * kPair, kPitch, to + n * to_step, N2 * to_step);
+  }
+};
+template <class T, int N1, int N2>
+constexpr Codelets<T> long_codelets_of() {
+  return {N1 * N2, LongFft<T, N1, N2>::real, LongFft<T, N1, N2>::inverse_real, LongFft<T, N1, N2>::complex};
+}
+
 // The sizes built, ascending. A size costs about 0.6 KB of code a point, so float64 and the slow baseline have fewer.
 template <class T>
 struct FftSizes;
@@ -252,15 +341,17 @@ struct FftSizes<float> {
 };
 template <>
 struct FftSizes<double> {
-  typedef std::integer_sequence<int, 1, 8, 16, 24, 32, 48> sizes;
+  typedef std::integer_sequence<int, 1, 8, 12, 16, 24, 32, 48> sizes;
 };
 #endif
 template <class T, class Sizes = typename FftSizes<T>::sizes>
 struct CodeletTable;
 template <class T, int... N>
 struct CodeletTable<T, std::integer_sequence<int, N...>> {
-  static constexpr int kCount = sizeof...(N);
-  static constexpr Codelets<T> kTable[] = {codelets_of<T, N>()...};
+  static constexpr Codelets<T> kTable[] = {codelets_of<T, N>()...,          long_codelets_of<T, 8, 12>(),
+                                          long_codelets_of<T, 8, 16>(),    long_codelets_of<T, 16, 12>(),
+                                          long_codelets_of<T, 16, 16>()};
+  static constexpr int kCount = sizeof kTable / sizeof kTable[0];
 };
 template <class T>
 CK_INLINE const Codelets<T>& codelets(int64_t size) {
@@ -324,6 +415,25 @@ CK_INLINE void inverse_columns(const TileFft<T>& fft, const T* from, int64_t fro
     const T* in = from + fft_column(rows, columns, i) * from_step;
     T* to = work + i * pair;
     fft.down.complex(in + kLanes<T>, in, from_step, to + kLanes<T>, to, fft.pitch);
+  }
+}
+// Forward, multiply(column, first frequency, count) and inverse, column by column while it is in the first cache.
+// column: memory for as many complex vectors as a tile has rows.
+template <class T, class Multiply>
+CK_INLINE void filter_columns(const TileFft<T>& fft, T* work, T* column, Multiply multiply) {
+  const int64_t rows = fft.down.size, columns = fft.across.size, middle = columns / 2, pair = 2 * kLanes<T>;
+  for (int64_t i = 0; i <= middle; ++i) {
+    T* at = work + i * pair;
+    const int64_t first = fft_column(rows, columns, i);
+    if (i == 0 || i == middle) {
+      fft.down.real(at, fft.pitch, column, pair);
+      multiply(column, first, rows / 2 + 1);
+      fft.down.inverse_real(column, pair, at, fft.pitch);
+    } else {
+      fft.down.complex(at, at + kLanes<T>, fft.pitch, column, column + kLanes<T>, pair);
+      multiply(column, first, rows);
+      fft.down.complex(column + kLanes<T>, column, pair, at + kLanes<T>, at, fft.pitch);
+    }
   }
 }
 template <class T>

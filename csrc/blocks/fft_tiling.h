@@ -32,6 +32,7 @@ struct Tiling {
   int64_t depth;                           // channels that meet in one output, per piece
   int64_t grid_rows, grid_columns;         // output tiles (kTiles: vectors of tiles)
   int64_t band_rows, band_columns;         // tiles whose products are done together
+  bool fused;                              // one channel makes one filter: no spectrum is kept
   bool shared;                             // inputs transformed by all threads together, in a phase of its own
 };
 
@@ -84,6 +85,10 @@ CK_INLINE double transform_cost(int64_t size) {
 // Bands hold about this many tiles: enough to use a weight often once it is loaded, few enough to stay in the cache.
 constexpr int64_t kBandTiles = 16;
 constexpr int64_t kBandBytes = 6 << 20;
+// Lanes of groups use a weight once a tile: only the strip that is transposed together gains.
+constexpr int64_t kGroupTiles = 4;
+constexpr int64_t kFewItems = 8;
+constexpr int64_t kCachedWeights = 4 << 20;
 
 template <class T>
 CK_INLINE int64_t frequency_bytes(const Tiling& tiling, int64_t vectors) {
@@ -97,6 +102,14 @@ template <class T>
 CK_INLINE int64_t weight_count(const Tiling& tiling) {
   return tiling.units * tiling.out_vectors * tiling.frequencies * tiling.rows.pieces * tiling.columns.pieces * tiling.depth *
          weight_width<T>(tiling);
+}
+
+// Cuts the grid into bands of about `wanted` tiles, nearly equal; returns their number.
+CK_INLINE int64_t cut_bands(Tiling& tiling, int64_t wanted) {
+  const int64_t rows = tiling.grid_rows, columns = tiling.grid_columns;
+  tiling.band_columns = columns >= wanted ? ceil_div(columns, ceil_div(columns, wanted)) : columns;
+  tiling.band_rows = columns >= wanted ? 1 : ceil_div(rows, ceil_div(rows, min_of(wanted / columns, rows)));
+  return ceil_div(rows, tiling.band_rows) * ceil_div(columns, tiling.band_columns);
 }
 
 // Fills in all that follows from the tile and the lanes.
@@ -119,28 +132,29 @@ void lay_out(const Problem& problem, Tiling& tiling) {
       tiling.grid_rows = ceil_div(rows.tiles, kLanes<T>);
     }
   }
+  tiling.fused = tiling.lanes != kFilters && channels == 1 && filters == 1 && rows.pieces * columns.pieces == 1;
   const int64_t tile_bytes = frequency_bytes<T>(tiling, tiling.in_vectors);
-  int64_t wanted = tiling.lanes == kFilters ? kBandTiles : 1;
-  if (tiling.lanes == kGroups && tile_bytes < (1 << 17)) wanted = max_of(1, min_of(8, (1 << 18) / tile_bytes));
+  int64_t wanted = tiling.lanes == kFilters ? kBandTiles : tiling.lanes == kGroups ? kGroupTiles : 1;
   wanted = max_of(min_of(wanted, kBandBytes / tile_bytes), min_of(wanted, 4));
-  if (tiling.grid_columns >= wanted) {
-    tiling.band_rows = 1;
-    tiling.band_columns = ceil_div(tiling.grid_columns, ceil_div(tiling.grid_columns, wanted));
-  } else {
-    tiling.band_columns = tiling.grid_columns;
-    tiling.band_rows = ceil_div(tiling.grid_rows, ceil_div(tiling.grid_rows, wanted / tiling.grid_columns));
+  int64_t bands = cut_bands(tiling, wanted);
+  // Too few items for a handful of threads: smaller bands, as far as the weights they stream allow.
+  const int64_t vectors = tiling.units * tiling.out_vectors;
+  if (tiling.lanes == kFilters && bands * vectors < kFewItems) {
+    const int64_t least = weight_count<T>(tiling) * int64_t(sizeof(T)) > kCachedWeights ? 8 : 4;
+    wanted = min_of(wanted, max_of(least, tiling.grid_rows * tiling.grid_columns * vectors / kFewItems));
+    bands = cut_bands(tiling, wanted);
   }
-  const int64_t bands = ceil_div(tiling.grid_rows, tiling.band_rows) * ceil_div(tiling.grid_columns, tiling.band_columns);
   const int64_t tiles = (tiling.grid_rows + rows.pieces - 1) * (tiling.grid_columns + columns.pieces - 1);
   // With few bands a range of items would often be part of one, and transform inputs that its neighbour transforms too.
-  tiling.shared = bands * tiling.units < 32 && tiling.units * tiles * tile_bytes <= (int64_t(32) << 20);
+  tiling.shared = !tiling.fused && bands * tiling.units < 16 &&
+                  tiling.units * tiles * tile_bytes <= (int64_t(8) << 20);
 }
 
 // Cycles, roughly: only comparisons count.
 template <class T>
 double cost(const Tiling& tiling) {
   const Axis &rows = tiling.rows, &columns = tiling.columns;
-  const double lanes = kLanes<T>, halo_rows = double(rows.pieces - 1), halo_columns = double(columns.pieces - 1);
+  const double halo_rows = double(rows.pieces - 1), halo_columns = double(columns.pieces - 1);
   const double tiles = double(tiling.grid_rows) * tiling.grid_columns * tiling.units;
   const double bands = double(ceil_div(tiling.grid_rows, tiling.band_rows)) *
                        ceil_div(tiling.grid_columns, tiling.band_columns) * tiling.units;
@@ -154,9 +168,11 @@ double cost(const Tiling& tiling) {
   const double streamed = weights / tiling.units * bands / 10;  // 10 bytes a cycle from the last cache
   const double multiply = products * (tiling.lanes == kFilters ? 2 : tiling.lanes == kTiles ? 2.4 : 4);
   const double spectra = tiles * tiling.frequencies * tiling.out_vectors * 4;  // stored, and read again
-  (void)lanes;
-  return in_tiles * tiling.in_vectors * in + tiles * tiling.out_vectors * out +
-         (multiply > streamed ? multiply : streamed) + spectra + weights / 16;
+  const double cycles = in_tiles * tiling.in_vectors * in + tiles * tiling.out_vectors * out +
+                        (multiply > streamed ? multiply : streamed) + (tiling.fused ? 0 : spectra) + weights / 16;
+  // Few items leave threads idle; a little is worth paying against it.
+  const double items = bands * tiling.out_vectors;
+  return items < kFewItems ? cycles * (1 + 0.04 * (kFewItems - items)) : cycles;
 }
 
 // A problem's best tiling. Looks at neither n nor strides.

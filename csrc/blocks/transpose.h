@@ -17,8 +17,8 @@ CK_INLINE Vec<T> interleave_high(Vec<T> a, Vec<T> b, std::integer_sequence<int, 
   return CK_SHUFFLE(a, b, (kLanes<T> / 2 + kLane / 2 + kLane % 2 * kLanes<T>)...);
 }
 
-// to[j * to_row + i] = from[i * from_row + j] for i, j < lanes. Each of the log2(lanes) perfect shuffles rotates the bits of
-// (i, j) by one; after all of them i and j have changed places.
+// to[j * to_row + i] = from[i * from_row + j] for i, j < lanes. Each of the log2(lanes) perfect
+// shuffles rotates the bits of (i, j) by one; after all of them i and j have changed places.
 template <class T>
 CK_INLINE void transpose(const T* from, int64_t from_row, T* to, int64_t to_row) {
   constexpr int kSize = kLanes<T>;

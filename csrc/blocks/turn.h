@@ -35,14 +35,14 @@ CK_INLINE Vec<float> load_quads(const float* from, [[maybe_unused]] int64_t dist
 CK_INLINE void turn(const float* from, int64_t from_step, float* to, int64_t to_step) {
   CK_UNROLL(4)
   for (int part = 0; part < kLanes<float>; part += 4, from += 4, to += 4 * to_step) {
-    const Vec<float> r0 = load_quads(from, 4 * from_step),
-                     r1 = load_quads(from + from_step, 4 * from_step);
-    const Vec<float> r2 = load_quads(from + 2 * from_step, 4 * from_step),
-                     r3 = load_quads(from + 3 * from_step, 4 * from_step);
-    const Vec<float> t0 = CK_SHUFFLE_QUADS(r0, r1, 0, kLanes<float>, 1, kLanes<float> + 1),
-                     t1 = CK_SHUFFLE_QUADS(r0, r1, 2, kLanes<float> + 2, 3, kLanes<float> + 3);
-    const Vec<float> t2 = CK_SHUFFLE_QUADS(r2, r3, 0, kLanes<float>, 1, kLanes<float> + 1),
-                     t3 = CK_SHUFFLE_QUADS(r2, r3, 2, kLanes<float> + 2, 3, kLanes<float> + 3);
+    const Vec<float> r0 = load_quads(from, 4 * from_step);
+    const Vec<float> r1 = load_quads(from + from_step, 4 * from_step);
+    const Vec<float> r2 = load_quads(from + 2 * from_step, 4 * from_step);
+    const Vec<float> r3 = load_quads(from + 3 * from_step, 4 * from_step);
+    const Vec<float> t0 = CK_SHUFFLE_QUADS(r0, r1, 0, kLanes<float>, 1, kLanes<float> + 1);
+    const Vec<float> t1 = CK_SHUFFLE_QUADS(r0, r1, 2, kLanes<float> + 2, 3, kLanes<float> + 3);
+    const Vec<float> t2 = CK_SHUFFLE_QUADS(r2, r3, 0, kLanes<float>, 1, kLanes<float> + 1);
+    const Vec<float> t3 = CK_SHUFFLE_QUADS(r2, r3, 2, kLanes<float> + 2, 3, kLanes<float> + 3);
     store(to, CK_SHUFFLE_QUADS(t0, t2, 0, 1, kLanes<float>, kLanes<float> + 1));
     store(to + to_step, CK_SHUFFLE_QUADS(t0, t2, 2, 3, kLanes<float> + 2, kLanes<float> + 3));
     store(to + 2 * to_step, CK_SHUFFLE_QUADS(t1, t3, 0, 1, kLanes<float>, kLanes<float> + 1));
@@ -61,8 +61,8 @@ CK_NOINLINE void read_pixels(const Problem& problem, const float* x, int64_t cha
     return;
   }
   const float* from = x + from_row * problem.x.h;
-  int64_t first = begin < 0 ? (-begin < count ? -begin : count)
-                            : 0;  // pixels [first, last) are inside the image
+  // Pixels [first, last) are inside the image.
+  const int64_t first = begin >= 0 ? 0 : -begin < count ? -begin : count;
   int64_t last = problem.w - begin;
   last = last < first ? first : last > count ? count : last;
   if (step == 1 && channels == kLanes<float> && last - first >= kLanes<float>) {

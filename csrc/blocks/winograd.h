@@ -100,8 +100,7 @@ CK_NOINLINE void transform_inputs(const Problem& problem, const float* x, const 
   }
 }
 
-// sums[tile][f] = (or +=) sum over c < depth of inputs[c / kWide][tile][c % kWide] weights[c][f], f
-// < kGroup
+// sums[tile][f] = (or +=) sum over c < depth of inputs[c / kWide][tile][c % kWide] weights[c][f]
 struct Product {
   const float* inputs;
   int64_t input_block;  // distance of channel blocks
@@ -183,8 +182,8 @@ CK_NOINLINE void multiply_full(const Problem& problem, const Blocking& b, const 
   constexpr int points = Tile::kPoints * Tile::kPoints;
   const int64_t panel = problem.c * kGroup;
   for (int point = 0; point < points; ++point, weights += panel)
-    for (int64_t depth = 0; depth < problem.c;
-         depth += kPartial) {  // longer sums would lose accuracy
+    // Longer sums would lose accuracy.
+    for (int64_t depth = 0; depth < problem.c; depth += kPartial) {
       const int64_t channels = problem.c - depth < kPartial ? problem.c - depth : kPartial;
       const float* from = weights + depth * kGroup;
       const float* next = last_group && point == points - 1 ? from : from + panel;
@@ -288,9 +287,9 @@ CK_NOINLINE void transform_outputs(const Problem& problem, const Operands& opera
 
 // ---- the kernel: kHalf says which of the two packings of the weights ----
 
+// Packed numbers per filter and channel.
 template <class Tile, bool kHalf>
-constexpr int64_t kFilterWeights =
-    Tile::kPoints * (kHalf ? 3 : Tile::kPoints);  // per filter and channel
+constexpr int64_t kFilterWeights = Tile::kPoints * (kHalf ? 3 : Tile::kPoints);
 
 template <class Tile, bool kHalf>
 Sizes winograd_sizes(const Problem& problem) {

@@ -1,14 +1,16 @@
-// y[k][p][q] = b[k] + sum over c, r, s of w[k][c][r][s] x[c][p u + r d][q u + s d]     (u: stride, d: dilation)
-// A block of outputs at a time, from a band of the padded image (blocks/band.h) that stays in L2, in which every tap
-// (c, r, s) is a shift. Two ways to fill the vector:
-//   filters  sums[pixel][filters] += band[offset[tap] + pixel] w[tap][filters]: pixels broadcast, the result turned in L1.
-//            After Zhang, Franchetti, Low: High Performance Zero-Memory Overhead Direct Convolutions (ICML 2018).
-//   pixels   for groups of few filters: a row of pixels per vector, each loaded once for all the output rows that it reaches.
-// Both cut the sum into parts of kDepth taps: the weights of a part stay in L1 while all pixels of the block use them, and
-// partial sums keep the rounding error of long sums down.
+// y[k][p][q] = b[k] + sum over c, r, s of w[k][c][r][s] x[c][p u + r d][q u + s d]
+// (u: stride, d: dilation.) A block of outputs at a time, from a band of the padded image
+// (blocks/band.h) that stays in L2, in which every tap (c, r, s) is a shift. Two variants:
+// - filters: the vector holds filters, pixels are broadcast, the result is turned in L1.
+//     sums[pixel][filters] += band[offset[tap] + pixel] w[tap][filters]
+//   After Zhang, Franchetti, Low: High Performance Zero-Memory Overhead Direct Convolutions (2018).
+// - pixels: the vector holds pixels of a row, for groups of few filters (blocks/pixel_rows.h).
+// The sum is cut into parts of at most kDepth taps: the weights of a part stay in L1 while all
+// pixels of the block use them, and partial sums keep the rounding error of long sums down.
 #include "blocks/arena.h"
-#include "blocks/band.h"
+#include "blocks/direct_blocks.h"
 #include "blocks/epilogue.h"
+#include "blocks/pixel_rows.h"
 #include "blocks/transpose.h"
 #include "kernel.h"
 
@@ -16,109 +18,30 @@ namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
 
-constexpr int64_t kDepth = 128;
-constexpr int64_t kBandBytes = 768 << 10;  // a band with one part's weights fits an L2 of 1 MiB
-constexpr int64_t kWantedItems = 16;
-
-// A part of the sum: channels x filter rows x filter columns, at most these many each. In order: channels outermost, so that a
-// part reads few channels of the band; inside a part the filter rows, so that those in the padding are its head or tail.
-struct Part {
-  int64_t channels, r, s;
-};
-Part part_of(const Problem& problem) {
-  const int64_t s = lesser(problem.s, kDepth);
-  const int64_t r = s < problem.s ? 1 : lesser(problem.r, kDepth / s);
-  const int64_t most = r < problem.r || s < problem.s ? 1 : kDepth / (r * s);
-  const int64_t channels = problem.c / problem.groups;
-  return {ceil_div(channels, ceil_div(channels, most)), r, s};
-}
-
-struct Blocks {
-  int64_t channels, filters;  // of a group
-  int64_t filter_blocks;      // of a group
-  int64_t band_channels;      // channels in the band at a time: all, unless they take too much memory
-  Part part;
-  Band band;
-};
-// Blocks of rows x columns at most, less where the band would be large. Fewer columns first: that costs least.
-template <class T>
-Blocks blocks_of(const Problem& problem, int64_t filters_per_block, int64_t rows, int64_t least_rows, int64_t columns,
-                 int64_t least_columns) {
-  Blocks blocks{};
-  blocks.channels = problem.c / problem.groups;
-  blocks.filters = problem.k / problem.groups;
-  blocks.filter_blocks = ceil_div(blocks.filters, filters_per_block);
-  blocks.part = part_of(problem);
-  const int64_t most = kBandBytes / int64_t(sizeof(T));
-  blocks.band = band_of(problem, rows, columns);
-  while (blocks.band.channel * blocks.channels > most && blocks.band.columns > least_columns)
-    blocks.band = band_of(problem, rows, greater(blocks.band.columns / 2, least_columns));
-  while (blocks.band.channel * blocks.channels > most && blocks.band.rows > least_rows)
-    blocks.band = band_of(problem, greater(blocks.band.rows / 2, least_rows), blocks.band.columns);
-  const Band& band = blocks.band;
-  const int64_t others = problem.groups * blocks.filter_blocks * band.column_blocks * band.classes;
-  if (others * band.row_blocks < kWantedItems)
-    blocks.band = band_of(problem, greater(band.class_rows / ceil_div(kWantedItems, others), lesser(3, band.rows)),
-                          band.columns);
-  const int64_t fit = most / (blocks.band.channel * blocks.part.channels) * blocks.part.channels;
-  blocks.band_channels = lesser(blocks.channels, greater(fit, blocks.part.channels));
-  return blocks;
-}
-
-int64_t items_of(const Problem& problem, const Blocks& blocks) {
-  const Band& band = blocks.band;
-  return problem.groups * band.classes * band.row_blocks * band.column_blocks * blocks.filter_blocks;
-}
-
-// An item: one block of one group and its filters. Filters vary fastest, so that consecutive items share their band.
-struct Item {
-  int64_t group, filter_block, place;  // place: which block of which group
-  BandBlock block;
-};
-Item item_of(const Problem& problem, const Blocks& blocks, int64_t index) {
-  Item item{};
-  const Band& band = blocks.band;
-  item.filter_block = index % blocks.filter_blocks;
-  item.place = index /= blocks.filter_blocks;
-  const int64_t column_block = index % band.column_blocks;
-  index /= band.column_blocks;
-  const int64_t row_block = index % band.row_blocks;
-  index /= band.row_blocks;
-  item.block = band_block(problem, band, index % band.classes, row_block, column_block);
-  item.group = index / band.classes;
-  return item;
-}
-template <class T>
-void fill(const Problem& problem, const Blocks& blocks, const Item& item, const Operands& operands, int64_t channel,
-          int64_t channels, T* to) {
-  for (int64_t c = 0; c < channels; ++c)
-    fill_band(problem, blocks.band, item.block, static_cast<const T*>(operands.x), item.group * blocks.channels + channel + c,
-              to + c * blocks.band.channel);
-}
-
 bool always(const Problem&) { return true; }
 
 // --- filters in the vector ---
 
-// 28 sums, 2 vectors of weights and a broadcast fill 32 registers; 12 of 16 leave GCC room (14 spill); without FMA a product
-// needs a register.
+// 28 sums, 2 vectors of weights and a broadcast fill 32 registers; 12 of 16 leave GCC room (14
+// spill); without FMA a product needs a register.
 constexpr int kPixels = kRegisters == 32 ? 14 : kFma ? 6 : 4;
 constexpr int kFilterVecs = 2;
 template <class T>
-constexpr int64_t kFilters = kFilterVecs* kLanes<T>;
+constexpr int64_t kFilters = kFilterVecs * kLanes<T>;
 
 template <class T>
 Blocks filter_blocks_of(const Problem& problem) {
   return blocks_of<T>(problem, kFilters<T>, 16, 7, 16 * kPixels, kPixels);
 }
-// Where item's weights begin and how many filters wide a tap of them is: the last block may need one vector only.
+// How many filters wide the packed weights of a block are: the last one may need one vector only.
 template <class T>
 int64_t filter_width(const Blocks& blocks, int64_t filter_block) {
   return blocks.filters - filter_block * kFilters<T> <= kLanes<T> ? kLanes<T> : kFilters<T>;
 }
 template <class T>
 int64_t packed_filters(const Blocks& blocks) {
-  return (blocks.filter_blocks - 1) * kFilters<T> + filter_width<T>(blocks, blocks.filter_blocks - 1);
+  return (blocks.filter_blocks - 1) * kFilters<T> +
+         filter_width<T>(blocks, blocks.filter_blocks - 1);
 }
 template <class T>
 struct FilterPacked {
@@ -152,7 +75,7 @@ FilterScratch<T> filter_scratch(const Blocks& blocks, void* base) {
   scratch.line = ceil_div(band.columns, kLanes<T>) * kLanes<T>;
   scratch.band = take<T>(from, blocks.band_channels * band.channel);
   // The turn of a row's last columns reads on for up to a square.
-  scratch.sums = take<T>(from, (band.rows * band.columns + kLanes<T>) * kFilters<T>);
+  scratch.sums = take<T>(from, (band.rows * band.columns + kLanes<T>)*kFilters<T>);
   scratch.lines = take<T>(from, kFilters<T> * scratch.line);
   scratch.bytes = from.used;
   return scratch;
@@ -160,7 +83,8 @@ FilterScratch<T> filter_scratch(const Blocks& blocks, void* base) {
 template <class T>
 Sizes filter_sizes(const Problem& problem) {
   const Blocks blocks = filter_blocks_of<T>(problem);
-  return {filter_packed<T>(problem, blocks, nullptr).bytes, 0, filter_scratch<T>(blocks, nullptr).bytes};
+  return {filter_packed<T>(problem, blocks, nullptr).bytes, 0,
+          filter_scratch<T>(blocks, nullptr).bytes};
 }
 template <class T>
 int64_t filter_items(const Problem& problem, int64_t) {
@@ -179,32 +103,34 @@ void filter_prepare(const Problem& problem, const void* weights, void* base) {
         for (int64_t r = r0; r < lesser(r0 + part.r, problem.r); ++r)
           for (int64_t c = c0; c < lesser(c0 + part.channels, blocks.channels); ++c)
             for (int64_t s = s0; s < lesser(s0 + part.s, problem.s); ++s, ++tap) {
-              packed.offset[tap] = c % blocks.band_channels * blocks.band.channel + r * blocks.band.pitch +
-                                   tap_column(problem, blocks.band, s);
+              packed.offset[tap] = c % blocks.band_channels * blocks.band.channel +
+                                   r * blocks.band.pitch + tap_column(problem, blocks.band, s);
               T* to = packed.w;
               for (int64_t group = 0; group < problem.groups; ++group)
                 for (int64_t block = 0; block < blocks.filter_blocks; ++block) {
                   const int64_t width = filter_width<T>(blocks, block);
                   for (int64_t i = 0; i < width; ++i) {
                     const int64_t filter = block * kFilters<T> + i;
-                    const int64_t from = (((group * blocks.filters + filter) * blocks.channels + c) * problem.r + r) * problem.s + s;
-                    to[tap * width + i] = filter < blocks.filters ? static_cast<const T*>(weights)[from] : T(0);
+                    const int64_t row = (group * blocks.filters + filter) * blocks.channels + c;
+                    const T* from = static_cast<const T*>(weights) + row * problem.r * problem.s;
+                    to[tap * width + i] = filter < blocks.filters ? from[r * problem.s + s] : T(0);
                   }
                   to += taps * width;
                 }
             }
 }
 
-// sums[pixel][filter] += over taps. ahead: the next part's weights, fetched evenly while this one computes; a deep layer with
-// few pixels is 1.4 to 1.7 times slower without.
+// sums[pixel][filter] += over taps. ahead: the next part's weights, fetched evenly while this one
+// computes; a deep layer with few pixels is 1.4 to 1.7 times slower without.
 template <class T, int kCount, int kVecs>
-CK_NOINLINE void add_taps(const T* x, const int64_t* offset, const T* w, int64_t taps, T* sums, const char* ahead,
-                          int64_t ahead_step) {
+CK_NOINLINE void add_taps(const T* x, const int64_t* offset, const T* w, int64_t taps, T* sums,
+                          const char* ahead, int64_t ahead_step) {
   Vec<T> sum[kCount][kVecs];
   CK_UNROLL(16)
-  for (int i = 0; i < kCount; ++i)
+  for (int i = 0; i < kCount; ++i) {
     CK_UNROLL(4)
     for (int v = 0; v < kVecs; ++v) sum[i][v] = Vec<T>{};
+  }
   CK_UNROLL(2)
   for (int64_t tap = 0; tap < taps; ++tap, w += kVecs * kLanes<T>, ahead += ahead_step) {
     const T* pixels = x + offset[tap];
@@ -220,12 +146,13 @@ CK_NOINLINE void add_taps(const T* x, const int64_t* offset, const T* w, int64_t
     }
   }
   CK_UNROLL(16)
-  for (int i = 0; i < kCount; ++i)
+  for (int i = 0; i < kCount; ++i) {
     CK_UNROLL(4)
     for (int v = 0; v < kVecs; ++v) {
       T* to = sums + (i * kVecs + v) * kLanes<T>;
       store(to, load(to) + sum[i][v]);
     }
+  }
 }
 template <class T>
 using AddTaps = void (*)(const T*, const int64_t*, const T*, int64_t, T*, const char*, int64_t);
@@ -242,8 +169,8 @@ AddTaps<T> add_taps_for(int64_t count, bool two) {
 
 // Bias, residual, activation and store of an item, row by row.
 template <class T>
-void finish_filters(const Problem& problem, const Operands& operands, const Blocks& blocks, const Item& item, int64_t width,
-                    const FilterScratch<T>& scratch) {
+void finish_filters(const Problem& problem, const Operands& operands, const Blocks& blocks,
+                    const Item& item, int64_t width, const FilterScratch<T>& scratch) {
   const BandBlock& block = item.block;
   const int64_t first = item.filter_block * kFilters<T>;
   const int64_t count = lesser(blocks.filters - first, width);
@@ -254,13 +181,14 @@ void finish_filters(const Problem& problem, const Operands& operands, const Bloc
         transpose(sums + q * width + v, width, scratch.lines + v * scratch.line + q, scratch.line);
     for (int64_t filter = 0; filter < count; ++filter)
       finish_row(problem, operands, item.group * blocks.filters + first + filter,
-                 block.first_row + i * blocks.band.spacing, block.first_column, scratch.lines + filter * scratch.line,
-                 block.columns);
+                 block.first_row + i * blocks.band.spacing, block.first_column,
+                 scratch.lines + filter * scratch.line, block.columns);
   }
 }
 
 template <class T>
-void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {
+void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
+                const Operands& operands) {
   const Blocks blocks = filter_blocks_of<T>(problem);
   const FilterPacked<T> packed = filter_packed<T>(problem, blocks, operands.packed);
   const FilterScratch<T> scratch = filter_scratch<T>(blocks, operands.scratch);
@@ -273,23 +201,29 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end, con
     const BandBlock& block = item.block;
     if (block.rows <= 0) continue;
     const int64_t width = filter_width<T>(blocks, item.filter_block);
-    const T* w = packed.w + (item.group * packed_filters<T>(blocks) + item.filter_block * kFilters<T>) * taps;
+    const T* w =
+        packed.w + (item.group * packed_filters<T>(blocks) + item.filter_block * kFilters<T>)*taps;
     const int64_t tiles = ceil_div(block.columns, kPixels);
-    const int64_t pixels = block.columns / tiles, wider = block.columns % tiles;  // the first `wider` tiles have one more
+    // Tiles are even; the first `wider` of them have one pixel more.
+    const int64_t pixels = block.columns / tiles, wider = block.columns % tiles;
     const AddTaps<T> narrow_tile = add_taps_for<T>(pixels, width > kLanes<T>);
-    const AddTaps<T> wide_tile = wider ? add_taps_for<T>(pixels + 1, width > kLanes<T>) : narrow_tile;
+    const AddTaps<T> wide_tile =
+        wider ? add_taps_for<T>(pixels + 1, width > kLanes<T>) : narrow_tile;
     __builtin_memset(scratch.sums, 0, size_t(block.rows * block.columns * width) * sizeof(T));
     const int64_t* offset = packed.offset;
     for (int64_t c0 = 0; c0 < blocks.channels; c0 += part.channels) {
       const int64_t channels = lesser(part.channels, blocks.channels - c0);
-      if (c0 % blocks.band_channels == 0 && (item.place != filled || blocks.band_channels < blocks.channels)) {
-        fill(problem, blocks, item, operands, c0, lesser(blocks.band_channels, blocks.channels - c0), scratch.band);
+      if (c0 % blocks.band_channels == 0 &&
+          (item.place != filled || blocks.band_channels < blocks.channels)) {
+        fill(problem, blocks, item, operands, c0,
+             lesser(blocks.band_channels, blocks.channels - c0), scratch.band);
         filled = item.place;
       }
       for (int64_t r0 = 0; r0 < problem.r; r0 += part.r)
         for (int64_t s0 = 0; s0 < problem.s; s0 += part.s) {
           const int64_t r1 = lesser(r0 + part.r, problem.r);
-          const int64_t row_taps = channels * lesser(part.s, problem.s - s0), part_taps = row_taps * (r1 - r0);
+          const int64_t row_taps = channels * lesser(part.s, problem.s - s0),
+                        part_taps = row_taps * (r1 - r0);
           const char* ahead = reinterpret_cast<const char*>(w + part_taps * width);
           const int64_t ahead_step = ceil_div(width * int64_t(sizeof(T)), block.rows * tiles);
           for (int64_t i = 0; i < block.rows; ++i) {
@@ -301,8 +235,9 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end, con
             T* sums = scratch.sums + i * block.columns * width;
             for (int64_t tile = 0; tile < tiles; ++tile) {
               const int64_t count = pixels + (tile < wider);
-              (tile < wider ? wide_tile : narrow_tile)(x, offset + skipped, w + skipped * width, (to - from) * row_taps, sums,
-                                                       ahead, ahead_step);
+              (tile < wider ? wide_tile : narrow_tile)(x, offset + skipped, w + skipped * width,
+                                                       (to - from) * row_taps, sums, ahead,
+                                                       ahead_step);
               x += count;
               sums += count * width;
               ahead += part_taps * ahead_step;
@@ -318,23 +253,13 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end, con
 
 // --- pixels in the vector ---
 
-// Output rows x vectors of a tile: 16 of 32 registers hold sums, 4 the pixels.
-constexpr int kTileRowsOut = 4;
-constexpr int kPixelVecs = kRegisters == 32 ? 4 : 2;
 constexpr int64_t kFewFilters = 4;
 
 template <class T>
 Blocks pixel_blocks_of(const Problem& problem) {
-  return blocks_of<T>(problem, kFewFilters, greater(8, ceil_div(problem.r, 4) * 4), kTileRowsOut, 256,
-                      kPixelVecs * kLanes<T>);
+  return blocks_of<T>(problem, kFewFilters, greater(8, ceil_div(problem.r, 4) * 4), kTileRowsOut,
+                      256, kPixelVecs * kLanes<T>);
 }
-// A band row meets rows from .. to of a tile: output rows t, each with the filter row r = band row - t row_step, or the
-// filters of one output row, all with the same r.
-struct Meeting {
-  int64_t x;     // of the band row, from the tile's first one
-  int64_t w;     // of filter row r for t = 0; before the filter's first one if only later output rows are met
-  int64_t rows;  // from * kTileRowsOut + to
-};
 template <class T>
 struct PixelScratch {
   T* band;
@@ -351,7 +276,8 @@ PixelScratch<T> pixel_scratch(const Problem& problem, const Blocks& blocks, void
   scratch.line = ceil_div(blocks.band.columns, kLanes<T>) * kLanes<T>;
   // The last vector of a row may read on, into what no stored lane depends on.
   scratch.band = take<T>(from, blocks.band_channels * blocks.band.channel + kLanes<T>);
-  scratch.sums = take<T>(from, lesser(kFewFilters, blocks.filters) * blocks.band.rows * scratch.line);
+  scratch.sums =
+      take<T>(from, lesser(kFewFilters, blocks.filters) * blocks.band.rows * scratch.line);
   scratch.column = take<int64_t>(from, problem.s);
   scratch.meetings = take<Meeting>(from, (kTileRowsOut - 1) * blocks.band.row_step + problem.r);
   scratch.bytes = from.used;
@@ -360,7 +286,8 @@ PixelScratch<T> pixel_scratch(const Problem& problem, const Blocks& blocks, void
 template <class T>
 Sizes pixel_sizes(const Problem& problem) {
   const int64_t weights = problem.k * (problem.c / problem.groups) * problem.r * problem.s;
-  return {weights * int64_t(sizeof(T)), 0, pixel_scratch<T>(problem, pixel_blocks_of<T>(problem), nullptr).bytes};
+  return {weights * int64_t(sizeof(T)), 0,
+          pixel_scratch<T>(problem, pixel_blocks_of<T>(problem), nullptr).bytes};
 }
 template <class T>
 int64_t pixel_items(const Problem& problem, int64_t) {
@@ -371,120 +298,9 @@ void pixel_prepare(const Problem& problem, const void* w, void* packed) {
   __builtin_memcpy(packed, w, size_t(pixel_sizes<T>(problem).packed));
 }
 
-// Writes the meetings of one part's filter rows r0 .. r1 in order; returns how many. More than one filter: rows is 1.
-int64_t list_meetings(const Problem& problem, const Band& band, const BandBlock& block, int64_t row, int64_t rows, int64_t r0,
-                      int64_t r1, int64_t filters, Meeting* to) {
-  const int64_t first = row * band.row_step, step = band.row_step;
-  int64_t count = 0, from = 0, last = -1, from_next = r1, last_next = r0;
-  for (int64_t i = r0; i < (rows - 1) * step + r1; ++i) {
-    if (i == last_next) {
-      last += last < rows - 1;
-      last_next += step;
-    }
-    if (i == from_next) {
-      ++from;
-      from_next += step;
-    }
-    if (from > last || first + i < block.begin || first + i >= block.end) continue;
-    to[count++] = {i * band.pitch, i * problem.s, from * kTileRowsOut + last + filters - 1};
-  }
-  return count;
-}
-
-// What one part of the sum needs, for one tile.
 template <class T>
-struct PixelTile {
-  const T* x;             // band, at the part's first channel and the tile's first row and column
-  int64_t channel;
-  const T* w;             // weights of one filter at the part's first channel and filter column
-  int64_t w_channel, w_step;
-  int64_t channels;
-  const int64_t* column;  // of the part's filter columns
-  int64_t columns;
-  const Meeting* meetings;
-  int64_t count;
-  T* sums;
-  int64_t line;
-};
-
-template <class T, int kFrom, int kTo, int kRows, int kVecs>
-CK_INLINE void add_band_row(Vec<T> (&sum)[kRows][kVecs], const T* x, const int64_t* column, const T* w, int64_t w_step,
-                            int64_t count) {
-  if constexpr (kTo < kRows) {
-    for (int64_t s = 0; s < count; ++s) {
-      Vec<T> pixels[kVecs];
-      CK_UNROLL(8)
-      for (int v = 0; v < kVecs; ++v) pixels[v] = load(x + column[s] + v * kLanes<T>);
-      CK_UNROLL(8)
-      for (int t = kFrom; t <= kTo; ++t) {
-        const Vec<T> weight = splat(w[s - t * w_step]);
-        CK_UNROLL(8)
-        for (int v = 0; v < kVecs; ++v) sum[t][v] += weight * pixels[v];
-      }
-    }
-  }
-}
-template <class T, int kRows, int kVecs, int kColumns>
-CK_INLINE void add_pixels(const PixelTile<T>& tile) {
-  Vec<T> sum[kRows][kVecs];
-  CK_UNROLL(8)
-  for (int t = 0; t < kRows; ++t)
-    CK_UNROLL(8)
-    for (int v = 0; v < kVecs; ++v) sum[t][v] = Vec<T>{};
-  const int64_t *column = tile.column, w_step = tile.w_step;
-  const int64_t columns = kColumns ? kColumns : tile.columns;
-  const T *x = tile.x, *w = tile.w;
-  for (int64_t c = 0; c < tile.channels; ++c, x += tile.channel, w += tile.w_channel)
-    for (const Meeting *each = tile.meetings, *end = each + tile.count; each < end; ++each) {
-      switch (each->rows) {
-#define CK_ROWS(kFrom, kTo)                                                                        \
-  case kFrom * kTileRowsOut + kTo:                                                                 \
-    add_band_row<T, kFrom, kTo>(sum, x + each->x, column, w + each->w, w_step, columns); \
-    break
-        CK_ROWS(0, 0);
-        CK_ROWS(0, 1);
-        CK_ROWS(0, 2);
-        CK_ROWS(0, 3);
-        CK_ROWS(1, 1);
-        CK_ROWS(1, 2);
-        CK_ROWS(1, 3);
-        CK_ROWS(2, 2);
-        CK_ROWS(2, 3);
-        CK_ROWS(3, 3);
-#undef CK_ROWS
-      }
-    }
-  T* sums = tile.sums;
-  CK_UNROLL(8)
-  for (int t = 0; t < kRows; ++t, sums += tile.line)
-    CK_UNROLL(8)
-    for (int v = 0; v < kVecs; ++v) store(sums + v * kLanes<T>, load(sums + v * kLanes<T>) + sum[t][v]);
-}
-template <class T, int kRows, int kVecs>
-CK_NOINLINE void add_pixels(const PixelTile<T>& tile) {
-  tile.columns == 3 ? add_pixels<T, kRows, kVecs, 3>(tile) : add_pixels<T, kRows, kVecs, 0>(tile);
-}
-template <class T, int kRows>
-void add_pixels_for(int64_t vecs, const PixelTile<T>& tile) {
-  switch (vecs) {
-    case 1: return add_pixels<T, kRows, 1>(tile);
-    case 2: return add_pixels<T, kRows, 2>(tile);
-    case 3: return add_pixels<T, kRows, lesser(3, kPixelVecs)>(tile);
-    default: return add_pixels<T, kRows, kPixelVecs>(tile);
-  }
-}
-template <class T>
-void add_pixels_for(int64_t rows, int64_t vecs, const PixelTile<T>& tile) {
-  switch (rows) {
-    case 1: return add_pixels_for<T, 1>(vecs, tile);
-    case 2: return add_pixels_for<T, 2>(vecs, tile);
-    case 3: return add_pixels_for<T, 3>(vecs, tile);
-    default: return add_pixels_for<T, 4>(vecs, tile);
-  }
-}
-
-template <class T>
-void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {
+void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
+               const Operands& operands) {
   const Blocks blocks = pixel_blocks_of<T>(problem);
   const PixelScratch<T> scratch = pixel_scratch<T>(problem, blocks, operands.scratch);
   const Band& band = blocks.band;
@@ -499,50 +315,60 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end, cons
     const int64_t first = item.group * blocks.filters + item.filter_block * kFewFilters;
     const int64_t filters = lesser(kFewFilters, blocks.filters - item.filter_block * kFewFilters);
     const int64_t vecs = ceil_div(block.columns, kLanes<T>), tiles = ceil_div(vecs, kPixelVecs);
-    // A tile is several rows of one filter or several filters of one row: what uses a loaded pixel more often.
-    const bool across = filters * ((kTileRowsOut - 1) * band.row_step + problem.r) >= kTileRowsOut * problem.r;
+    // A tile is several rows of one filter or several filters of one row: what uses a loaded pixel
+    // more often.
+    const bool across =
+        filters * ((kTileRowsOut - 1) * band.row_step + problem.r) >= kTileRowsOut * problem.r;
     __builtin_memset(scratch.sums, 0, size_t(filters * block.rows * scratch.line) * sizeof(T));
     for (int64_t c0 = 0; c0 < blocks.channels; c0 += part.channels) {
       const int64_t channels = lesser(part.channels, blocks.channels - c0);
-      if (c0 % blocks.band_channels == 0 && (item.place != filled || blocks.band_channels < blocks.channels)) {
-        fill(problem, blocks, item, operands, c0, lesser(blocks.band_channels, blocks.channels - c0), scratch.band);
+      if (c0 % blocks.band_channels == 0 &&
+          (item.place != filled || blocks.band_channels < blocks.channels)) {
+        fill(problem, blocks, item, operands, c0,
+             lesser(blocks.band_channels, blocks.channels - c0), scratch.band);
         filled = item.place;
       }
       for (int64_t r0 = 0; r0 < problem.r; r0 += part.r)
         for (int64_t s0 = 0; s0 < problem.s; s0 += part.s)
           for (int64_t i = 0; i < block.rows; i += across ? 1 : kTileRowsOut) {
             const int64_t rows = across ? 1 : lesser(kTileRowsOut, block.rows - i);
-            PixelTile<T> tile{nullptr,
-                              band.channel,
-                              static_cast<const T*>(operands.packed) + (first * blocks.channels + c0) * taps + s0,
-                              taps,
-                              across ? -blocks.channels * taps : band.row_step * problem.s,
-                              channels,
-                              scratch.column + s0,
-                              lesser(part.s, problem.s - s0),
-                              scratch.meetings,
-                              list_meetings(problem, band, block, i, rows, r0, lesser(r0 + part.r, problem.r),
-                                            across ? filters : 1, scratch.meetings),
-                              nullptr,
-                              across ? block.rows * scratch.line : scratch.line};
-            const T* x = scratch.band + c0 % blocks.band_channels * band.channel + i * band.row_step * band.pitch;
-            for (int64_t filter = 0; filter < filters; filter += across ? filters : 1, tile.w += blocks.channels * taps)
+            PixelTile<T> tile{
+                nullptr,
+                band.channel,
+                static_cast<const T*>(operands.packed) + (first * blocks.channels + c0) * taps + s0,
+                taps,
+                across ? -blocks.channels * taps : band.row_step * problem.s,
+                channels,
+                scratch.column + s0,
+                lesser(part.s, problem.s - s0),
+                scratch.meetings,
+                list_meetings(problem, band, block, i, rows, r0, lesser(r0 + part.r, problem.r),
+                              across ? filters : 1, scratch.meetings),
+                nullptr,
+                across ? block.rows * scratch.line : scratch.line};
+            const T* x = scratch.band + c0 % blocks.band_channels * band.channel +
+                         i * band.row_step * band.pitch;
+            for (int64_t filter = 0; filter < filters;
+                 filter += across ? filters : 1, tile.w += blocks.channels * taps)
               for (int64_t j = 0; j < tiles; ++j) {
                 const int64_t vec = vecs * j / tiles;
                 tile.x = x + vec * kLanes<T>;
-                tile.sums = scratch.sums + (filter * block.rows + i) * scratch.line + vec * kLanes<T>;
+                tile.sums =
+                    scratch.sums + (filter * block.rows + i) * scratch.line + vec * kLanes<T>;
                 add_pixels_for(across ? filters : rows, vecs * (j + 1) / tiles - vec, tile);
               }
           }
     }
     for (int64_t filter = 0; filter < filters; ++filter)
       for (int64_t i = 0; i < block.rows; ++i)
-        finish_row(problem, operands, first + filter, block.first_row + i * band.spacing, block.first_column,
-                   scratch.sums + (filter * block.rows + i) * scratch.line, block.columns);
+        finish_row(problem, operands, first + filter, block.first_row + i * band.spacing,
+                   block.first_column, scratch.sums + (filter * block.rows + i) * scratch.line,
+                   block.columns);
   }
 }
-// Few filters per group leave lanes of the filter vector empty, narrow images lanes of the pixel vector. The second way runs
-// at about 0.8 of the first when lanes are full, at half of it with filters of one row, which reuse no pixel.
+// Few filters per group leave lanes of the filter vector empty, narrow images lanes of the pixel
+// vector. The second way runs at about 0.8 of the first when lanes are full, at half of it with
+// filters of one row, which reuse no pixel.
 template <class T>
 bool prefers_pixels(const Problem& problem) {
   const int64_t filters = problem.k / problem.groups;
@@ -552,14 +378,14 @@ bool prefers_pixels(const Problem& problem) {
 }
 
 const Kernel kKernels[] = {
-    {"float32 pixels", kFloat32, kNchw, kNchw, prefers_pixels<float>, pixel_sizes<float>, 1, pixel_items<float>,
-     pixel_prepare<float>, pixel_run<float>},
-    {"float64 pixels", kFloat64, kNchw, kNchw, prefers_pixels<double>, pixel_sizes<double>, 1, pixel_items<double>,
-     pixel_prepare<double>, pixel_run<double>},
-    {"float32 filters", kFloat32, kNchw, kNchw, always, filter_sizes<float>, 1, filter_items<float>, filter_prepare<float>,
-     filter_run<float>},
-    {"float64 filters", kFloat64, kNchw, kNchw, always, filter_sizes<double>, 1, filter_items<double>,
-     filter_prepare<double>, filter_run<double>},
+    {"float32 pixels", kFloat32, kNchw, kNchw, prefers_pixels<float>, pixel_sizes<float>, 1,
+     pixel_items<float>, pixel_prepare<float>, pixel_run<float>},
+    {"float64 pixels", kFloat64, kNchw, kNchw, prefers_pixels<double>, pixel_sizes<double>, 1,
+     pixel_items<double>, pixel_prepare<double>, pixel_run<double>},
+    {"float32 filters", kFloat32, kNchw, kNchw, always, filter_sizes<float>, 1, filter_items<float>,
+     filter_prepare<float>, filter_run<float>},
+    {"float64 filters", kFloat64, kNchw, kNchw, always, filter_sizes<double>, 1,
+     filter_items<double>, filter_prepare<double>, filter_run<double>},
 };
 
 }  // namespace

@@ -35,7 +35,7 @@ struct Parts {
   T* strip;    // the inputs of a row of tiles: [row][column] of vectors
   T* rows;     // one row of every lane, and slack for whole vectors
   T* work;     // a tile half transformed
-  T* line;     // one row of outputs as vectors
+  T* line;     // one row of outputs as vectors; a column, where it is filtered at once
   Spectra<T> x, y;
   int64_t bytes;
 };
@@ -50,6 +50,11 @@ CK_INLINE int64_t strip_columns(const Tiling& tiling, int64_t tiles) {
 template <class T>
 CK_INLINE int64_t whole_vectors(int64_t count) {
   return ceil_div(count, kLanes<T>) * kLanes<T>;
+}
+// A block of columns is stored whole from wherever the image begins.
+template <class T>
+CK_INLINE int64_t strip_width(const Tiling& tiling, int64_t tiles) {
+  return whole_vectors<T>(strip_columns(tiling, tiles)) + kLanes<T>;
 }
 // Out vectors whose products share a pass over the inputs.
 CK_INLINE int64_t together(const Tiling& tiling) {
@@ -76,11 +81,15 @@ template <class T>
 Parts<T> scratch_parts(const Tiling& tiling, void* base) {
   Arena from = arena(base);
   Parts<T> parts{};
-  const int64_t width = whole_vectors<T>(strip_columns(tiling, strip_tiles(tiling)));
+  const int64_t width = strip_width<T>(tiling, strip_tiles(tiling));
   parts.strip = take<T>(from, tiling.rows.size * width * kLanes<T>);
   parts.rows = take<T>(from, kLanes<T> * max_of(width, whole_vectors<T>(tiling.columns.size)));
   parts.work = take<T>(from, tiling.rows.size * fft_pitch<T>(tiling.columns.size));
-  parts.line = take<T>(from, whole_vectors<T>(tiling.columns.size) * kLanes<T>);
+  parts.line = take<T>(from, max_of(whole_vectors<T>(tiling.columns.size), 2 * tiling.rows.size) * kLanes<T>);
+  if (tiling.fused) {
+    parts.bytes = from.used;
+    return parts;
+  }
   if (!tiling.shared)
     parts.x = input_spectra<T>(tiling, from, tiling.band_rows + tiling.rows.pieces - 1,
                                tiling.band_columns + tiling.columns.pieces - 1, 1);
@@ -91,9 +100,11 @@ Parts<T> scratch_parts(const Tiling& tiling, void* base) {
   return parts;
 }
 
-// prepare may not allocate: what it works with stands behind the weights.
+// The tiling stands before the weights, so that run need not find it again; what prepare works with, as it may not allocate,
+// behind them.
 template <class T>
 struct Packing {
+  Tiling* tiling;
   T* weights;
   T* line;
   T* work;
@@ -104,6 +115,7 @@ template <class T>
 Packing<T> packing_parts(const Tiling& tiling, void* base) {
   Arena from = arena(base);
   Packing<T> parts{};
+  parts.tiling = take<Tiling>(from, 1);
   parts.weights = take<T>(from, weight_count<T>(tiling));
   parts.line = take<T>(from, tiling.columns.size * kLanes<T>);
   parts.work = take<T>(from, tiling.rows.size * fft_pitch<T>(tiling.columns.size));
@@ -177,6 +189,7 @@ template <class T>
 void prepare(const Problem& problem, const void* w, void* packed) {
   const Tiling tiling = tiling_of<T>(problem);
   const Packing<T> parts = packing_parts<T>(tiling, packed);
+  *parts.tiling = tiling;
   const int64_t pieces = tiling.rows.pieces * tiling.columns.pieces, depth = pieces * tiling.depth;
   const int64_t filters = problem.k / problem.groups, width = weight_width<T>(tiling);
   // Filters stand in the lanes while they are transformed, for kTiles too.
@@ -227,10 +240,34 @@ CK_INLINE void tile_of(const Tiling& tiling, int64_t lane, int64_t lanes, int64_
   }
 }
 
+// A vector of lanes that begin at from[lane]; null: zeros. count columns, one after the other.
+template <class T>
+CK_INLINE void interleave(const T* const* from, int64_t count, T* to) {
+  for (int64_t j = 0; j < count; j += kLanes<T>, to += kLanes<T> * kLanes<T>) {
+    Vec<T> block[kLanes<T>];
+    if (count - j >= kLanes<T>)
+      for (int l = 0; l < kLanes<T>; ++l) block[l] = from[l] ? load(from[l] + j) : Vec<T>{};
+    else
+      for (int l = 0; l < kLanes<T>; ++l) block[l] = from[l] ? load_first(from[l] + j, count - j) : Vec<T>{};
+    transpose<T>(block);
+    for (int l = 0; l < kLanes<T>; ++l) store(to + l * kLanes<T>, block[l]);
+  }
+}
+
+// One column of padding: the lanes' pixels are apart.
+template <class T>
+CK_INLINE void gather_column(const Problem& problem, const T* x, const int64_t* channel, int64_t row, int64_t column, T* to) {
+  const int64_t source = source_column(problem, column);
+  for (int l = 0; l < kLanes<T>; ++l)
+    to[l] = source < 0 || channel[l] < 0
+                ? T(0)
+                : x[channel[l] * problem.x.c + row * problem.x.h + source * problem.x.w];
+}
+
 // strip[row][column] = the inputs of `tiles` tiles from (row, column) of the grid on, one vector of a unit.
 template <class T>
-void gather(const Problem& problem, const Tiling& tiling, const T* x, int64_t unit, int64_t vector, int64_t row,
-            int64_t column, int64_t tiles, int64_t width, const Parts<T>& parts) {
+CK_NOINLINE void gather(const Problem& problem, const Tiling& tiling, const T* x, int64_t unit, int64_t vector, int64_t row,
+                        int64_t column, int64_t tiles, int64_t width, const Parts<T>& parts) {
   const int64_t count = strip_columns(tiling, tiles);
   int64_t channel[kLanes<T>], first_row[kLanes<T>], first_column[kLanes<T>];
   for (int l = 0; l < kLanes<T>; ++l) {
@@ -240,31 +277,42 @@ void gather(const Problem& problem, const Tiling& tiling, const T* x, int64_t un
     first_row[l] = tiling.rows.begin + tile_row * tiling.rows.step;
     first_column[l] = tiling.columns.begin + tile_column * tiling.columns.step;
   }
+  // Lanes of one tile meet the image at the same columns [left, right); each lane of kTiles has its own.
+  const bool same = tiling.lanes != kTiles;
+  const int64_t left = same ? max_of(0, min_of(-first_column[0], count)) : 0;
+  const int64_t right = same ? max_of(left, min_of(problem.w - first_column[0], count)) : count;
   for (int64_t i = 0; i < tiling.rows.used; ++i) {
+    T* to = parts.strip + i * width * kLanes<T>;
     const T* from[kLanes<T>];
     for (int l = 0; l < kLanes<T>; ++l) {
-      const int64_t source = source_row(problem, first_row[l] + i);
+      const int64_t source = source_row(problem, first_row[l] + i), begin = first_column[l] + left;
       from[l] = nullptr;
       if (channel[l] < 0 || source < 0) continue;
-      if (problem.x.w == 1 && first_column[l] >= 0 && first_column[l] + count <= problem.w) {
-        from[l] = x + channel[l] * problem.x.c + source * problem.x.h + first_column[l];
+      if (problem.x.w == 1 && begin >= 0 && begin + right - left <= problem.w) {
+        from[l] = x + channel[l] * problem.x.c + source * problem.x.h + begin;
       } else {
-        T* row_of_lane = parts.rows + l * width;
-        read_row(problem, x, channel[l], first_row[l] + i, first_column[l], count, row_of_lane);
-        from[l] = row_of_lane;
+        from[l] = parts.rows + l * width;
+        read_row(problem, x, channel[l], first_row[l] + i, begin, right - left, parts.rows + l * width);
       }
     }
-    T* to = parts.strip + i * width * kLanes<T>;
-    for (int64_t j = 0; j < count; j += kLanes<T>, to += kLanes<T> * kLanes<T>) {
-      Vec<T> block[kLanes<T>];
-      if (count - j >= kLanes<T>)
-        for (int l = 0; l < kLanes<T>; ++l) block[l] = from[l] ? load(from[l] + j) : Vec<T>{};
-      else
-        for (int l = 0; l < kLanes<T>; ++l) block[l] = from[l] ? load_first(from[l] + j, count - j) : Vec<T>{};
-      transpose<T>(block);
-      for (int l = 0; l < kLanes<T>; ++l) store(to + l * kLanes<T>, block[l]);
+    const int64_t source = source_row(problem, first_row[0] + i);
+    if (same && source < 0) {
+      __builtin_memset(to, 0, size_t(count * kLanes<T>) * sizeof(T));
+      continue;
     }
+    interleave<T>(from, right - left, to + left * kLanes<T>);
+    for (int64_t j = 0; j < left; ++j) gather_column(problem, x, channel, source, first_column[0] + j, to + j * kLanes<T>);
+    for (int64_t j = right; j < count; ++j)
+      gather_column(problem, x, channel, source, first_column[0] + j, to + j * kLanes<T>);
   }
+}
+
+// work = the rows of a tile, forward.
+template <class T>
+CK_INLINE void forward_rows(const Tiling& tiling, const TileFft<T>& fft, const T* from, int64_t width, T* work) {
+  for (int64_t i = 0; i < tiling.rows.used; ++i) forward_row(fft, from + i * width * kLanes<T>, work, i);
+  for (int64_t i = tiling.rows.used; i < tiling.rows.size; ++i)
+    __builtin_memset(work + i * fft.pitch, 0, size_t(fft.pitch) * sizeof(T));
 }
 
 // to = the spectra of `tiles` tiles from (row, column) of the grid on, one vector of a unit.
@@ -272,13 +320,10 @@ template <class T>
 void transform_inputs(const Problem& problem, const Tiling& tiling, const T* x, int64_t unit, int64_t vector, int64_t row,
                       int64_t column, int64_t tiles, const Spectra<T>& to, const Parts<T>& parts) {
   const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
-  const int64_t width = whole_vectors<T>(strip_columns(tiling, tiles));
+  const int64_t width = strip_width<T>(tiling, tiles);
   gather(problem, tiling, x, unit, vector, row, column, tiles, width, parts);
-  for (int64_t i = tiling.rows.used; i < tiling.rows.size; ++i)
-    for (int64_t j = 0; j < fft.pitch; ++j) parts.work[i * fft.pitch + j] = T(0);
   for (int64_t tile = 0; tile < tiles; ++tile) {
-    const T* from = parts.strip + tile * tiling.columns.step * kLanes<T>;
-    for (int64_t i = 0; i < tiling.rows.used; ++i) forward_row(fft, from + i * width * kLanes<T>, parts.work, i);
+    forward_rows(tiling, fft, parts.strip + tile * tiling.columns.step * kLanes<T>, width, parts.work);
     const int64_t place = (row - to.row) * to.columns + column - to.column + tile;
     forward_columns(fft, parts.work, to.data + (place * to.vectors + vector) * 2 * kLanes<T>, to.step);
   }
@@ -288,7 +333,7 @@ void transform_inputs(const Problem& problem, const Tiling& tiling, const T* x, 
 
 // parts.y = the products of the band's tiles with `count` out vectors of a unit.
 template <class T>
-void multiply(const Tiling& tiling, const T* weights, int64_t unit, int64_t vector, int64_t count, int64_t row,
+CK_NOINLINE void multiply(const Tiling& tiling, const T* weights, int64_t unit, int64_t vector, int64_t count, int64_t row,
               int64_t column, int64_t rows, int64_t columns, const Spectra<T>& x, const Parts<T>& parts) {
   const Spectra<T>& y = parts.y;
   const int64_t pair = 2 * kLanes<T>, width = weight_width<T>(tiling);
@@ -338,24 +383,53 @@ void multiply(const Tiling& tiling, const T* weights, int64_t unit, int64_t vect
     }
 }
 
+// work: columns forward, times the one filter of a fused unit, and back.
+template <class T>
+CK_NOINLINE void filter_tile(const Tiling& tiling, const TileFft<T>& fft, const T* weights, const Parts<T>& parts) {
+  constexpr int64_t kPair = 2 * kLanes<T>;
+  const bool one = tiling.lanes == kTiles;
+  const auto multiply = [&](T* column, int64_t first, int64_t count) CK_LAMBDA {
+    const T* w = weights + first * (one ? 2 : kPair);
+    for (int64_t f = 0; f < count; ++f, column += kPair) {
+      const Vec<T> re = load(column), im = load(column + kLanes<T>);
+      const Vec<T> w_re = one ? splat(w[2 * f]) : load(w + f * kPair);
+      const Vec<T> w_im = one ? splat(w[2 * f + 1]) : load(w + f * kPair + kLanes<T>);
+      store(column, re * w_re - im * w_im);
+      store(column + kLanes<T>, re * w_im + im * w_re);
+    }
+  };
+  filter_columns(fft, parts.work, parts.line, multiply);
+}
+
 // ---- outputs
 
-// The inverse of vector `which` of a tile in parts.y, its epilogue and its store.
+// The epilogue and the store of one out vector of a tile whose columns stand in parts.work.
 template <class T>
-void transform_output(const Problem& problem, const Tiling& tiling, const Operands& operands, int64_t unit, int64_t vector,
-                      int64_t which, int64_t row, int64_t column, int64_t place, const Parts<T>& parts) {
+CK_NOINLINE void store_tile(const Problem& problem, const Tiling& tiling, const Operands& operands, int64_t unit,
+                            int64_t vector, int64_t row, int64_t column, const Parts<T>& parts) {
   const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
-  const Spectra<T>& y = parts.y;
-  inverse_columns(fft, y.data + (place * y.vectors + which) * 2 * kLanes<T>, y.step, parts.work);
-  int64_t filter[kLanes<T>], p[kLanes<T>], q[kLanes<T>], most = 0;
+  const Epilogue& epilogue = operands.epilogue;
+  const T* residual = static_cast<const T*>(epilogue.residual);
+  const bool contiguous = problem.y.w == 1 && (!residual || problem.residual.w == 1);
+  int64_t filter[kLanes<T>], p[kLanes<T>], q[kLanes<T>], rows[kLanes<T>], columns[kLanes<T>], most = 0;
+  T* to[kLanes<T>];
+  const T* add[kLanes<T>];
+  T bias[kLanes<T>];
   for (int l = 0; l < kLanes<T>; ++l) {
     int64_t tile_row, tile_column;
     tile_of(tiling, l, kLanes<T>, row, column, tile_row, tile_column);
     filter[l] = filter_of<T>(problem, tiling, unit, vector, l);
     p[l] = tile_row * tiling.rows.step;
     q[l] = tile_column * tiling.columns.step;
-    if (tile_row >= tiling.rows.tiles || tile_column >= tiling.columns.tiles) filter[l] = -1;
-    if (filter[l] >= 0) most = max_of(most, min_of(tiling.rows.step, problem.p - p[l]));
+    const bool real = filter[l] >= 0 && tile_row < tiling.rows.tiles && tile_column < tiling.columns.tiles;
+    rows[l] = real ? min_of(tiling.rows.step, problem.p - p[l]) : 0;
+    columns[l] = real ? min_of(tiling.columns.step, problem.q - q[l]) : 0;
+    most = max_of(most, rows[l]);
+    if (!real) continue;
+    bias[l] = epilogue.bias ? static_cast<const T*>(epilogue.bias)[filter[l]] : T(0);
+    to[l] = static_cast<T*>(operands.y) + filter[l] * problem.y.c + p[l] * problem.y.h + q[l] * problem.y.w;
+    add[l] = residual ? residual + filter[l] * problem.residual.c + p[l] * problem.residual.h + q[l] * problem.residual.w
+                      : nullptr;
   }
   const int64_t width = whole_vectors<T>(tiling.columns.size);
   for (int64_t i = 0; i < most; ++i) {
@@ -364,12 +438,27 @@ void transform_output(const Problem& problem, const Tiling& tiling, const Operan
       Vec<T> block[kLanes<T>];
       for (int l = 0; l < kLanes<T>; ++l) block[l] = load(parts.line + (j + l) * kLanes<T>);
       transpose<T>(block);
-      for (int l = 0; l < kLanes<T>; ++l) store(parts.rows + l * width + j, block[l]);
+      if (!contiguous) {
+        for (int l = 0; l < kLanes<T>; ++l) store(parts.rows + l * width + j, block[l]);
+        continue;
+      }
+      for (int l = 0; l < kLanes<T>; ++l) {
+        const int64_t count = min_of(columns[l] - j, kLanes<T>);
+        if (i >= rows[l] || count <= 0) continue;
+        Vec<T> v = block[l] + splat(bias[l]);
+        if (count == kLanes<T>) {
+          if (residual) v += load(add[l] + i * problem.residual.h + j);
+          store(to[l] + i * problem.y.h + j, activated<T>(epilogue, v));
+        } else {
+          if (residual) v += load_first(add[l] + i * problem.residual.h + j, count);
+          store_first(to[l] + i * problem.y.h + j, count, activated<T>(epilogue, v));
+        }
+      }
     }
+    if (contiguous) continue;
     for (int l = 0; l < kLanes<T>; ++l)
-      if (filter[l] >= 0 && p[l] + i < problem.p)
-        finish_row(problem, operands, filter[l], p[l] + i, q[l], parts.rows + l * width,
-                   min_of(tiling.columns.step, problem.q - q[l]));
+      if (i < rows[l])
+        finish_row(problem, operands, filter[l], p[l] + i, q[l], parts.rows + l * width, columns[l]);
   }
 }
 
@@ -417,12 +506,27 @@ void run_inputs(const Problem& problem, const Tiling& tiling, int64_t begin, int
   }
 }
 
+// Tiles from (row, column) of the grid on whose only channel makes their only filter.
+template <class T>
+void run_fused(const Problem& problem, const Tiling& tiling, const T* weights, int64_t unit, int64_t row, int64_t column,
+               int64_t tiles, const Operands& operands, const Parts<T>& parts) {
+  const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
+  const int64_t width = strip_width<T>(tiling, tiles);
+  gather(problem, tiling, static_cast<const T*>(operands.x), unit, 0, row, column, tiles, width, parts);
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    forward_rows(tiling, fft, parts.strip + tile * tiling.columns.step * kLanes<T>, width, parts.work);
+    filter_tile(tiling, fft, weights + unit * tiling.frequencies * weight_width<T>(tiling), parts);
+    store_tile(problem, tiling, operands, unit, 0, row, column + tile, parts);
+  }
+}
+
 template <class T>
 void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int64_t end, const Operands& operands) {
   const Parts<T> parts = scratch_parts<T>(tiling, operands.scratch);
   int64_t bytes;
   Spectra<T> x = shared_spectra<T>(tiling, operands.shared, bytes);
   const T* shared = x.data;
+  const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
   const T* weights = packing_parts<T>(tiling, const_cast<void*>(operands.packed)).weights;
   const int64_t across = ceil_div(tiling.grid_columns, tiling.band_columns);
   for (int64_t i = begin, last = -1; i < end;) {
@@ -432,14 +536,21 @@ void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int6
     const int64_t rows = min_of(tiling.band_rows, tiling.grid_rows - row);
     const int64_t columns = min_of(tiling.band_columns, tiling.grid_columns - column);
     const int64_t count = min_of(min_of(together(tiling), tiling.out_vectors - first), end - i);
+    const int64_t all = columns + tiling.columns.pieces - 1, most = strip_tiles(tiling);
+    i += count;
+    if (tiling.fused) {
+      for (int64_t j = 0; j < rows; ++j)
+        for (int64_t done = 0; done < columns; done += most)
+          run_fused(problem, tiling, weights, unit, row + j, column + done, min_of(most, columns - done), operands, parts);
+      continue;
+    }
     if (tiling.shared) {
       x.data = const_cast<T*>(shared) + unit * tiling.frequencies * x.step;
-    } else if (i / tiling.out_vectors != last) {
-      last = i / tiling.out_vectors;
+    } else if (band * tiling.units + unit != last) {  // else the last out vectors left them there
+      last = band * tiling.units + unit;
       x = parts.x;
       x.row = row;
       x.column = column;
-      const int64_t all = columns + tiling.columns.pieces - 1, most = strip_tiles(tiling);
       for (int64_t vector = 0; vector < tiling.in_vectors; ++vector)
         for (int64_t j = 0; j < rows + tiling.rows.pieces - 1; ++j)
           for (int64_t done = 0; done < all; done += most)
@@ -447,17 +558,20 @@ void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int6
                              min_of(most, all - done), x, parts);
     }
     multiply(tiling, weights, unit, first, count, row, column, rows, columns, x, parts);
+    const Spectra<T>& y = parts.y;
     for (int64_t which = 0; which < count; ++which)
-      for (int64_t tile = 0; tile < rows * columns; ++tile)
-        transform_output(problem, tiling, operands, unit, first + which, which, row + tile / columns,
-                         column + tile % columns, tile / columns * parts.y.columns + tile % columns, parts);
-    i += count;
+      for (int64_t j = 0; j < rows; ++j)
+        for (int64_t tile = 0; tile < columns; ++tile) {
+          const int64_t place = (j * y.columns + tile) * y.vectors + which;
+          inverse_columns(fft, y.data + place * 2 * kLanes<T>, y.step, parts.work);
+          store_tile(problem, tiling, operands, unit, first + which, row + j, column + tile, parts);
+        }
   }
 }
 
 template <class T>
 void run(const Problem& problem, int64_t phase, int64_t begin, int64_t end, const Operands& operands) {
-  const Tiling tiling = tiling_of<T>(problem);
+  const Tiling& tiling = *static_cast<const Tiling*>(operands.packed);
   if (phase == 0)
     run_inputs<T>(problem, tiling, begin, end, operands);
   else

@@ -1,0 +1,158 @@
+"""The `convkit` command: argument parsing and printing, nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from convkit.demo import Digits, LayerRow
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0 done, 1 something checked was wrong, 2 bad usage or input."""
+    try:
+        from convkit import __version__
+        from convkit.problem import PADDING_MODES
+        from convkit.select import PRECISIONS
+    except (ImportError, ValueError) as error:  # no extension, or an impossible variable
+        print(f"convkit: {error}", file=sys.stderr)
+        return 2
+    parser = argparse.ArgumentParser(
+        prog="convkit", description="A convolution engine: see `convkit COMMAND --help`."
+    )
+    parser.add_argument("--version", action="version", version=f"convkit {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands.add_parser(
+        "demo", help="a stored network reads digits; each algorithm computes a real layer"
+    ).set_defaults(run=_demo)
+    commands.add_parser(
+        "info", help="version, instruction sets, machine profile, threads, variables"
+    ).set_defaults(run=_info)
+    explain = commands.add_parser(
+        "explain",
+        help="which algorithm would be chosen for a shape, and why",
+        epilog="SHAPE: n1c64h56w56k64r3s3, then p padding, u stride, d dilation, g groups where "
+        "they are not 0, 1, 1, 1; p1 or p1,2 (vertical, horizontal)",
+    )
+    explain.add_argument("shape", metavar="SHAPE")
+    explain.add_argument("--dtype", default="float32", help="float32 (default) or float64")
+    explain.add_argument("--padding-mode", default="zeros", help=", ".join(PADDING_MODES))
+    explain.add_argument("--precision", default="high", help=", ".join(PRECISIONS))
+    explain.add_argument("--algo", default="auto", help="auto (default) or an algorithm's name")
+    explain.add_argument(
+        "--max-workspace", type=int, metavar="BYTES", help="memory that weights and scratch may take"
+    )
+    explain.set_defaults(run=_explain)
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as stop:  # argparse has printed; it exits 0 for --help and --version
+        return int(stop.code or 0)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+    except (ValueError, TypeError, OSError, MemoryError) as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0  # the reader, `head` say, has seen enough
+        print(f"convkit {options.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _info(options: argparse.Namespace) -> int:
+    from convkit import info
+
+    print(info())
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from convkit import explain
+    from convkit.problem import parse_shape
+
+    x_shape, w_shape, keywords = parse_shape(options.shape)
+    print(
+        explain(
+            x_shape, w_shape, dtype=options.dtype, padding_mode=options.padding_mode,
+            precision=options.precision, algo=options.algo, max_workspace=options.max_workspace,
+            **keywords,
+        )  # fmt: skip
+    )
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from convkit.demo import compare_algorithms, read_digits
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=110, color_system=None)
+    digits = read_digits()
+    _print_digits(console, digits)
+    rows = compare_algorithms()
+    _print_layers(console, rows)
+    good = digits.right >= 0.98 * len(digits.labels) and all(row.right for row in rows)
+    return 0 if good else 1
+
+
+def _print_digits(console: Console, digits: Digits) -> None:
+    from convkit.demo import drawn
+
+    count = len(digits.labels)
+    console.print(
+        f"lenet5_digits read {digits.right} of {count} test digits right "
+        f"({100 * digits.right / count:.1f} %), {digits.images_per_second:,.0f} images a second."
+    )
+    wrong = [i for i in range(count) if digits.answers[i] != digits.labels[i]]
+    shown = [*range(5), *wrong[:1]]
+    pictures = [drawn(digits.images[i, 0]) for i in shown]
+    console.print()
+    for lines in zip(*pictures, strict=True):
+        console.print("  ".join(lines), markup=False)
+    captions = []
+    for i in shown:
+        answer, label = digits.answers[i], digits.labels[i]
+        captions.append(f"{answer}" if answer == label else f"{answer}, but is {label}")
+    console.print("  ".join(f"{caption:^16}" for caption in captions))
+    console.print()
+
+
+def _print_layers(console: Console, rows: Sequence[LayerRow]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from convkit import get_num_threads, info
+
+    found = info()
+    table = Table(
+        title=f"{found.machine.name}, {found.isa}, threads: {get_num_threads()}; * what auto takes",
+        title_justify="left", title_style="", box=box.SIMPLE if console.is_terminal else None,
+    )  # fmt: skip
+    for name in ("layer", "algorithm"):
+        table.add_column(name, no_wrap=True)
+    for name in ("ms", "GFLOP/s", "error in eps", "at most"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    last = ""
+    for row in rows:
+        table.add_row(
+            f"{row.layer} {row.problem}" if row.layer != last else "",
+            f"{row.algorithm}{' *' if row.chosen else ''}",
+            f"{row.milliseconds:.3f}",
+            f"{row.gflops:.0f}",
+            f"{row.error:.2f}",
+            f"{row.bound:.0f}",
+            "right" if row.right else "WRONG",
+        )
+        last = row.layer
+    console.print(table)

@@ -1,0 +1,95 @@
+// How direct convolution cuts its work: blocks of outputs, their bands, parts of the sum.
+#pragma once
+#include "band.h"
+#include "kernel.h"
+
+namespace convkit {
+namespace CONVKIT_ISA {
+
+constexpr int64_t kDepth = 128;
+constexpr int64_t kBandBytes = 768 << 10;  // a band with one part's weights fits an L2 of 1 MiB
+constexpr int64_t kWantedItems = 16;
+
+// A part of the sum: channels x filter rows x filter columns, at most these many each. In order:
+// channels outermost, so that a part reads few channels of the band; inside a part the filter rows,
+// so that those in the padding are its head or tail.
+struct Part {
+  int64_t channels, r, s;
+};
+CK_INLINE Part part_of(const Problem& problem) {
+  const int64_t s = lesser(problem.s, kDepth);
+  const int64_t r = s < problem.s ? 1 : lesser(problem.r, kDepth / s);
+  const int64_t most = r < problem.r || s < problem.s ? 1 : kDepth / (r * s);
+  const int64_t channels = problem.c / problem.groups;
+  return {ceil_div(channels, ceil_div(channels, most)), r, s};
+}
+
+struct Blocks {
+  int64_t channels, filters;  // of a group
+  int64_t filter_blocks;      // of a group
+  int64_t band_channels;  // channels in the band at a time: all, unless they take too much memory
+  Part part;
+  Band band;
+};
+// Blocks of rows x columns at most, less where the band would be large. Fewer columns first: that
+// costs least.
+template <class T>
+CK_INLINE Blocks blocks_of(const Problem& problem, int64_t filters_per_block, int64_t rows,
+                           int64_t least_rows, int64_t columns, int64_t least_columns) {
+  Blocks blocks{};
+  blocks.channels = problem.c / problem.groups;
+  blocks.filters = problem.k / problem.groups;
+  blocks.filter_blocks = ceil_div(blocks.filters, filters_per_block);
+  blocks.part = part_of(problem);
+  const int64_t most = kBandBytes / int64_t(sizeof(T));
+  blocks.band = band_of(problem, rows, columns);
+  while (blocks.band.channel * blocks.channels > most && blocks.band.columns > least_columns)
+    blocks.band = band_of(problem, rows, greater(blocks.band.columns / 2, least_columns));
+  while (blocks.band.channel * blocks.channels > most && blocks.band.rows > least_rows)
+    blocks.band = band_of(problem, greater(blocks.band.rows / 2, least_rows), blocks.band.columns);
+  const Band& band = blocks.band;
+  const int64_t others = problem.groups * blocks.filter_blocks * band.column_blocks * band.classes;
+  if (others * band.row_blocks < kWantedItems)
+    blocks.band = band_of(
+        problem, greater(band.class_rows / ceil_div(kWantedItems, others), lesser(3, band.rows)),
+        band.columns);
+  const int64_t fit = most / (blocks.band.channel * blocks.part.channels) * blocks.part.channels;
+  blocks.band_channels = lesser(blocks.channels, greater(fit, blocks.part.channels));
+  return blocks;
+}
+
+CK_INLINE int64_t items_of(const Problem& problem, const Blocks& blocks) {
+  const Band& band = blocks.band;
+  return problem.groups * band.classes * band.row_blocks * band.column_blocks *
+         blocks.filter_blocks;
+}
+
+// An item: one block of one group and its filters. Filters vary fastest, so that consecutive items
+// share their band.
+struct Item {
+  int64_t group, filter_block, place;  // place: which block of which group
+  BandBlock block;
+};
+CK_INLINE Item item_of(const Problem& problem, const Blocks& blocks, int64_t index) {
+  Item item{};
+  const Band& band = blocks.band;
+  item.filter_block = index % blocks.filter_blocks;
+  item.place = index /= blocks.filter_blocks;
+  const int64_t column_block = index % band.column_blocks;
+  index /= band.column_blocks;
+  const int64_t row_block = index % band.row_blocks;
+  index /= band.row_blocks;
+  item.block = band_block(problem, band, index % band.classes, row_block, column_block);
+  item.group = index / band.classes;
+  return item;
+}
+template <class T>
+CK_INLINE void fill(const Problem& problem, const Blocks& blocks, const Item& item,
+                    const Operands& operands, int64_t channel, int64_t channels, T* to) {
+  for (int64_t c = 0; c < channels; ++c)
+    fill_band(problem, blocks.band, item.block, static_cast<const T*>(operands.x),
+              item.group * blocks.channels + channel + c, to + c * blocks.band.channel);
+}
+
+}  // namespace CONVKIT_ISA
+}  // namespace convkit
