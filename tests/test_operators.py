@@ -456,6 +456,11 @@ def test_softmax_does_not_overflow(isa):
             np.testing.assert_allclose(got[1], 1 / len(bad), rtol=1e-6)
 
 
+def test_softmax_finds_the_maximum_anywhere(isa):
+    for dtype in (np.float32, np.float64):
+        np.testing.assert_array_equal(convkit.softmax(np.eye(35, dtype=dtype), b=2000), np.eye(35))
+
+
 def test_softmax_with_factor_zero_shares_equally():
     np.testing.assert_array_equal(convkit.softmax(np.array([1.0, 5, -7, 9]), b=0), 0.25)
 
