@@ -5,7 +5,7 @@
 // lanes are added up; so bits do not depend on the batch, nor on which factor is which.
 #include "blocks/arena.h"
 #include "blocks/epilogue.h"
-#include "blocks/transpose_vectors.h"
+#include "blocks/transpose.h"
 #include "kernel.h"
 
 namespace convkit {
