@@ -31,11 +31,6 @@ def plan(arrays):
     return convkit.plan(X_SHAPE, w, bias, padding=1, activation="relu")
 
 
-def call(plan, x, residual=None):
-    """For child processes: a function that they can import."""
-    return plan(x, residual=residual)
-
-
 def test_says_what_it_is(plan, arrays):
     assert isinstance(plan.problem, ConvProblem)
     assert plan.problem == conv_problem(X_SHAPE, W_SHAPE, padding=1)
@@ -163,7 +158,7 @@ def test_pickled_plans_keep_their_algorithm(row):
 def test_spawned_process(plan, arrays):
     """What joblib and multiprocessing on macOS and Windows do: a fresh interpreter unpickles."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        y = pool.apply_async(call, (plan, arrays[0], arrays[3])).get(timeout=120)
+        y = pool.apply_async(plan, (arrays[0], arrays[3])).get(timeout=120)
     np.testing.assert_array_equal(y, plan(arrays[0], arrays[3]))
 
 
@@ -177,7 +172,7 @@ def test_forked_process(plan, arrays, threads):
     with convkit.threads(threads):
         expected = plan(arrays[0])
         with multiprocessing.get_context("fork").Pool(2) as pool:
-            answers = [pool.apply_async(call, (plan, arrays[0])) for _ in range(6)]
+            answers = [pool.apply_async(plan, (arrays[0],)) for _ in range(6)]
             for answer in answers:
                 np.testing.assert_array_equal(answer.get(timeout=60), expected)
         np.testing.assert_array_equal(plan(arrays[0]), expected)

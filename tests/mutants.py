@@ -1,0 +1,1125 @@
+"""Planted bugs, each with the test that must fail.
+
+    python tests/mutants.py              all of them
+    python tests/mutants.py dispatch     those whose file or reason holds this text
+    python tests/mutants.py --check      only that each still finds its place in the sources
+
+Copies the tree into a temporary folder, builds it for one instruction set (CONVKIT_FORCE_ISA, else
+the best one), sees the tests pass there, then plants one bug at a time, rebuilds what it touched
+and runs its test. Prints "killed" or "survived" for each; exits 1 if any survived.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+TREE = ["convkit", "csrc", "tests", "setup.py", "pyproject.toml", "README.md", "LICENSE"]
+
+
+class Mutant(NamedTuple):
+    """In `file`, `old`, which stands there once, becomes `new`; then `test` must fail."""
+
+    file: str
+    old: str
+    new: str
+    why: str
+    test: str
+
+
+def of_kernel(name: str) -> str:
+    """The kernel tests of one algorithm, and the child processes at the end of memory."""
+    return (
+        "tests/test_kernels.py tests/test_ieee.py tests/test_memory.py "
+        f"-k '{name} and not resident or nothing_outside'"
+    )
+
+
+DISPATCH, MEMORY, EXECUTOR = "csrc/dispatch.cpp", "csrc/memory.cpp", "csrc/executor.cpp"
+BINDINGS, WINDOW, EPILOGUE = "csrc/bindings.cpp", "csrc/blocks/window.h", "csrc/blocks/epilogue.h"
+KERNELS = "tests/test_kernels.py -k direct"
+PLAN, CONV, ERRORS = "tests/test_plan.py", "tests/test_conv.py", "tests/test_errors.py"
+THREADS, EXPLAIN = "tests/test_threads.py", "tests/test_explain.py"
+ALGORITHMS, FACTS = "tests/test_algorithms.py", "tests/test_facts.py"
+
+MUTANTS = [
+    # ---- dispatch, memory, threads, bindings -----------------------------------------------------
+    Mutant(
+        DISPATCH,
+        "image * call.x.n, element",
+        "image * call.x.c, element",
+        "the second image is read where the second channel stands",
+        KERNELS,
+    ),
+    Mutant(
+        DISPATCH,
+        "at(y, image * call.y.n, element)",
+        "at(y, 0, element)",
+        "every image is written over the first",
+        KERNELS,
+    ),
+    Mutant(
+        DISPATCH,
+        "at(epilogue.residual, image * call.residual.n, element)",
+        "at(epilogue.residual, image * call.y.n, element)",
+        "the residual is stepped through with the strides of y",
+        KERNELS,
+    ),
+    Mutant(
+        DISPATCH,
+        "std::min(end, (image + 1) * items)",
+        "end",
+        "a range runs across two images",
+        KERNELS,
+    ),
+    Mutant(
+        DISPATCH,
+        "stop - image * items, thread",
+        "stop - image * items, 0",
+        "all threads share the scratch of the first",
+        "tests/test_kernels.py -k 'direct or im2col'",
+    ),
+    Mutant(
+        DISPATCH,
+        "limit - sizes_.packed - sizes_.shared",
+        "limit + sizes_.packed",
+        "threads take more scratch than max_workspace leaves",
+        "tests/test_dispatch.py",
+    ),
+    Mutant(
+        MEMORY,
+        "if (found != kept.blocks.end()) {",
+        "if (found != kept.blocks.end() && false) {",
+        "scratch is never used again",
+        "tests/test_dispatch.py",
+    ),
+    Mutant(
+        MEMORY,
+        "kept.blocks.erase(found);",
+        "",
+        "two calls are lent the same scratch",
+        "tests/test_plan.py",
+    ),
+    Mutant(
+        MEMORY,
+        "  kept.blocks.clear();\n",
+        "",
+        "memory is given back and lent again",
+        "tests/test_threads.py tests/test_plan.py",
+    ),
+    Mutant(
+        EXECUTOR,
+        "pthread_atfork(nullptr, nullptr, replace_pool);",
+        "",
+        "a forked child waits for threads that it does not have",
+        PLAN,
+    ),
+    Mutant(
+        EXECUTOR,
+        "if (!turn.owns_lock()) return job.work(0);",
+        "if (!turn.owns_lock()) return;",
+        "a second caller's work is dropped while the pool is busy",
+        PLAN,
+    ),
+    Mutant(
+        EXECUTOR,
+        "begin + chunk < items ? begin + chunk : items",
+        "begin + chunk",
+        "the last range runs past the last item",
+        KERNELS,
+    ),
+    Mutant(
+        EXECUTOR,
+        "done_.wait(lock, [this] { return active_ == 0; });",
+        "",
+        "a call returns before its threads are done",
+        PLAN,
+    ),
+    Mutant(
+        EXECUTOR,
+        "const int thread = ++job->joined;",
+        "const int thread = job->joined += 0;",
+        "workers share the caller's scratch",
+        "tests/test_kernels.py -k 'direct or im2col'",
+    ),
+    Mutant(
+        EXECUTOR,
+        "if (quota > 0 && quota < threads)",
+        "if (quota > 0 && quota > threads)",
+        "a container's quota is passed over",
+        THREADS,
+    ),
+    Mutant(
+        EXECUTOR,
+        "threads = CPU_COUNT(&set);",
+        "threads = 1024;",
+        "affinity is passed over",
+        THREADS,
+    ),
+    Mutant(
+        EXECUTOR,
+        "if (std::chrono::steady_clock::now() - start >= limit) return;",
+        "",
+        "idle workers spin for ever",
+        THREADS,
+    ),
+    Mutant(
+        BINDINGS,
+        ": bytes / element;",
+        ": -bytes / element;",
+        "arrays that run backwards run forwards",
+        KERNELS,
+    ),
+    Mutant(
+        BINDINGS,
+        "array.shape(i) <= 1 ? (i == 3 ? 1 : 0)",
+        "array.shape(i) <= 1 ? (i == 3 ? 7 : 0)",
+        "a single column is taken for one of several",
+        KERNELS,
+    ),
+    Mutant(
+        BINDINGS,
+        "array.shape(2) == h && array.shape(3) == w,",
+        "array.shape(3) == w,",
+        "the native plan reads rows that x does not have",
+        "tests/test_dispatch.py",
+    ),
+    Mutant(
+        BINDINGS,
+        "bias_(bias)",
+        "bias_(py::none())",
+        "the bias's memory may be gone when a plan is called",
+        "tests/test_dispatch.py",
+    ),
+    # ---- blocks under every kernel ---------------------------------------------------------------
+    Mutant(
+        WINDOW,
+        "case kReflect: return i < 0 ? -i :",
+        "case kReflect: return i < 0 ? -i - 1 :",
+        "reflect repeats the edge at the top left",
+        KERNELS,
+    ),
+    Mutant(
+        WINDOW,
+        "2 * size - 2 - i;",
+        "2 * size - 1 - i;",
+        "reflect repeats the edge at the bottom right",
+        KERNELS,
+    ),
+    Mutant(
+        WINDOW,
+        "case kReplicate: return i < 0 ? 0 : size - 1;",
+        "case kReplicate: return 0;",
+        "replicate takes the first row for the last",
+        KERNELS,
+    ),
+    Mutant(
+        WINDOW,
+        "case kCircular: return i < 0 ? i + size : i - size;",
+        "case kCircular: return i < 0 ? size - 1 : i - size;",
+        "circular repeats the last row above the image",
+        KERNELS,
+    ),
+    # ---- Python ----------------------------------------------------------------------------------
+    Mutant(
+        "convkit/problem.py",
+        "sides += [total // 2, total - total // 2]",
+        "sides += [total - total // 2, total // 2]",
+        '"same" puts the odd row at the top left',
+        CONV,
+    ),
+    Mutant(
+        "convkit/problem.py",
+        "return (padded - ((filter_size - 1) * dilation + 1)) // stride + 1",
+        "return -(-(padded - ((filter_size - 1) * dilation + 1)) // stride) + 1",
+        "output sizes are rounded up",
+        "tests/test_oracle.py tests/test_facts.py",
+    ),
+    Mutant(
+        "convkit/problem.py",
+        'most = extent - 1 if mode == "reflect" else extent',
+        "most = extent",
+        "reflect may reach past the image",
+        ERRORS,
+    ),
+    Mutant(
+        "convkit/problem.py",
+        "if k % groups:",
+        "if False:",
+        "groups that do not divide the filters",
+        ERRORS,
+    ),
+    Mutant(
+        "convkit/problem.py",
+        "if isinstance(value, bool):",
+        "if False:",
+        "True is taken for a stride of 1",
+        ERRORS,
+    ),
+    Mutant(
+        "convkit/problem.py",
+        "(r - 1) * dilation_hw[0] + 1)",
+        "r)",
+        "a dilated filter larger than the padded image is let through",
+        ERRORS,
+    ),
+    Mutant(
+        "convkit/epilogue.py",
+        '"leaky_relu": ActivationRow(3, ("slope",), (0.01,))',
+        '"leaky_relu": ActivationRow(3, ("slope",), (0.1,))',
+        "another slope than the documented one",
+        CONV,
+    ),
+    Mutant(
+        "convkit/epilogue.py",
+        'if name == "clip" and numbers[0] > numbers[1]:',
+        "if False:",
+        "a clip with its bounds exchanged",
+        ERRORS,
+    ),
+    Mutant(
+        "convkit/plan.py",
+        "w4[:, :, ::-1, ::-1] if flip else w4",
+        "w4[:, :, ::-1] if flip else w4",
+        "flip turns rows only",
+        FACTS,
+    ),
+    Mutant(
+        "convkit/plan.py",
+        'order="C", copy=True)\n\n\ndef check_bias',
+        'order="C", copy=None)\n\n\ndef check_bias',
+        "a plan shares the caller's weights",
+        PLAN,
+    ),
+    Mutant(
+        "convkit/plan.py",
+        "own_bias = None if bias is None else np.array(bias",
+        "own_bias = None if bias is None else np.asarray(bias",
+        "a plan shares the caller's bias",
+        PLAN,
+    ),
+    Mutant(
+        "convkit/plan.py",
+        "out.strides == array.strides",
+        "True",
+        "a residual turned around is taken for out itself",
+        ERRORS,
+    ),
+    Mutant(
+        "convkit/plan.py",
+        "if not out.flags.c_contiguous and _overlaps_itself(out):",
+        "if False:",
+        "out may name one element twice",
+        ERRORS,
+    ),
+    Mutant(
+        "convkit/plan.py",
+        "            check_out(out, shape, x=x, residual=residual, w=None, bias=None)",
+        "            pass",
+        "a plan writes into any out",
+        ERRORS,
+    ),
+    Mutant(
+        "convkit/plan.py",
+        "self._activation, self._limit,\n            self._x_ndim",
+        "IDENTITY, self._limit,\n            self._x_ndim",
+        "a pickled plan forgets its activation",
+        PLAN,
+    ),
+    Mutant(
+        "convkit/conv.py",
+        "x=x, w=w, bias=bias, residual=residual)\n    once",
+        "x=x, w=w, bias=None, residual=residual)\n    once",
+        "out may be written over the bias",
+        ERRORS,
+    ),
+    Mutant(
+        "convkit/select.py",
+        "row.cost(problem.with_batch(1), machine) * batch\n    else",
+        "row.cost(problem, machine)\n    else",
+        "the choice depends on the batch",
+        "tests/test_explain.py tests/test_dispatch.py",
+    ),
+    Mutant(
+        "convkit/select.py",
+        'asked.precision == "highest" and not row.exact',
+        "False",
+        "precision='highest' excludes nothing",
+        EXPLAIN,
+    ),
+    Mutant(
+        "convkit/select.py",
+        "and row.workspace(problem) <= asked.max_workspace\n    ]",
+        "]",
+        "max_workspace is passed over",
+        CONV,
+    ),
+    Mutant(
+        "convkit/select.py",
+        "return min(fits",
+        "return max(fits",
+        "the dearest algorithm is chosen",
+        EXPLAIN,
+    ),
+    Mutant(
+        "convkit/algorithms.py",
+        "if problem.groups == problem.c:",
+        "if problem.groups == problem.k:",
+        "depthwise does not take a multiplier",
+        ALGORITHMS,
+    ),
+    Mutant(
+        "convkit/algorithms.py",
+        "if max(problem.stride) <= 2:",
+        "if max(problem.stride) <= 1:",
+        "depthwise does not take stride 2",
+        ALGORITHMS,
+    ),
+    Mutant(
+        "convkit/threads.py",
+        "class _CallingThread(local):",
+        "class _CallingThread:",
+        "threads(n) changes other threads",
+        THREADS,
+    ),
+    Mutant(
+        "convkit/threads.py",
+        "    finally:\n        _calling_thread.threads = before",
+        "    finally:\n        pass",
+        "threads(n) outlives its block",
+        THREADS,
+    ),
+    Mutant(
+        "convkit/environment.py",
+        '.split(",")[0]',
+        "",
+        "a list in OMP_NUM_THREADS is passed over",
+        THREADS,
+    ),
+    Mutant(
+        "convkit/backends.py",
+        "elif dtype != first_dtype or not dtype.isnative:",
+        "elif False:",
+        "arrays of two dtypes",
+        ERRORS,
+    ),
+    Mutant(
+        "convkit/backends.py",
+        "if isinstance(array, np.ma.MaskedArray):",
+        "if False:",
+        "a mask is lost in silence",
+        "tests/test_arrays.py",
+    ),
+    # ---- the kernels -----------------------------------------------------------------------------
+    Mutant(
+        "csrc/kernels/direct.cpp",
+        "const int64_t from = greater(r0, block.begin - i * band.row_step);",
+        "const int64_t from = r0;",
+        "rows of padding that were never filled are multiplied",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/kernels/direct.cpp",
+        "const int64_t skipped = (from - r0) * row_taps;",
+        "const int64_t skipped = 0;",
+        "taps of the top padding are skipped in the band but not in the weights",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/kernels/direct.cpp",
+        "store(to, load(to) + sum[i][v]);",
+        "store(to, sum[i][v]);",
+        "only the last part of a long sum survives",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/kernels/direct.cpp",
+        "const int64_t count = pixels + (tile < wider);",
+        "const int64_t count = pixels;",
+        "tiles overlap where the row does not divide evenly",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/kernels/direct.cpp",
+        "const int64_t count = lesser(blocks.filters - first, width);",
+        "const int64_t count = width;",
+        "stores filters past the group",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/kernels/direct.cpp",
+        "(item.group * packed_filters<T>(blocks) + item.filter_block",
+        "(item.group * blocks.filters + item.filter_block",
+        "weights of later groups are looked for without their padding",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/blocks/pixel_rows.h",
+        "from > last || first + i < block.begin || first + i >= block.end",
+        "from > last || first + i >= block.end",
+        "rows of padding above the image are read, which nobody filled",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/blocks/pixel_rows.h",
+        "if (i == from_next) {",
+        "if (i == from_next + 1) {",
+        "a filter row past the last one is multiplied",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/blocks/pixel_rows.h",
+        "w[s - t * w_step]",
+        "w[s + t * w_step]",
+        "later output rows use later filter rows",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/blocks/pixel_rows.h",
+        "load(sums + v * kLanes<T>) + sum[t][v]",
+        "sum[t][v]",
+        "only the last part of a long sum survives",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/blocks/band.h",
+        "column % problem.stride_w * band.run + column / problem.stride_w",
+        "column / problem.stride_w * band.run + column % problem.stride_w",
+        "phases of the stride and columns exchanged",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/blocks/band.h",
+        "band_row = band_row / problem.r * band.full_step + band_row % problem.r;",
+        "band_row = band_row / problem.r * band.row_step + band_row % problem.r;",
+        "stride over the filter's height ignored",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/blocks/band.h",
+        "problem.stride_h + band_row * problem.dilation_h - problem.pad_top;",
+        "problem.stride_h + band_row * problem.dilation_h - problem.pad_bottom;",
+        "asymmetric padding",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/blocks/band.h",
+        "const int64_t column = zeros ? -1 : source_column(problem, begin + i * step);",
+        "const int64_t column = zeros ? -1 : source_column(problem, begin + i);",
+        "padding columns taken without the stride",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/blocks/band.h",
+        "lesser(ceil_div(w - begin, step), count)",
+        "lesser(ceil_div(w - begin, step) + 1, count)",
+        "one column past the image is read instead of padding",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/blocks/band.h",
+        "i + kSize < count; i += kSize)",
+        "i + kSize <= count; i += kSize)",
+        "reads one element past the end of a row of stride 2",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/blocks/transpose.h",
+        "stage < kSize; stage *= 2",
+        "2 * stage < kSize; stage *= 2",
+        "one shuffle too few",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/kernels/im2col.cpp",
+        "const bool padding = each->row + r < block.begin || each->row + r >= block.end;",
+        "const bool padding = false;",
+        "rows of padding are copied from scratch that nobody filled",
+        of_kernel("im2col"),
+    ),
+    Mutant(
+        "csrc/kernels/im2col.cpp",
+        "if (depth == blocks.depth) copied = place;",
+        "copied = place;",
+        "the next filters of a block find the patches of the last part only",
+        of_kernel("im2col"),
+    ),
+    Mutant(
+        "csrc/kernels/im2col.cpp",
+        "sum[i][v] += load(sums + v * kLanes<T>);",
+        "sum[i][v] = sum[i][v];",
+        "only the last part of a long sum survives",
+        of_kernel("im2col"),
+    ),
+    Mutant(
+        "csrc/kernels/im2col.cpp",
+        "int64_t c = begin / taps, r = begin % taps / problem.s,",
+        "int64_t c = begin / taps, r = 0,",
+        "a part that begins inside a channel starts at the wrong filter row",
+        of_kernel("im2col"),
+    ),
+    Mutant(
+        "csrc/kernels/im2col.cpp",
+        "const int64_t run = lesser(width - at, block.columns - column);",
+        "const int64_t run = block.columns - column;",
+        "rows run over the end of a panel",
+        of_kernel("im2col"),
+    ),
+    Mutant(
+        "csrc/kernels/im2col.cpp",
+        "lesser(kTileRows, blocks.filters - tile * kTileRows)",
+        "kTileRows",
+        "stores filters past the group",
+        of_kernel("im2col"),
+    ),
+    Mutant(
+        "csrc/kernels/pointwise.cpp",
+        "total[i][v] = first ? sum[i][v] : total[i][v] + sum[i][v];",
+        "total[i][v] = sum[i][v];",
+        "only the last partial sum survives (more than 256 channels)",
+        of_kernel("pointwise"),
+    ),
+    Mutant(
+        "csrc/kernels/pointwise.cpp",
+        "problem.stride_w == 1 && problem.p == problem.h &&",
+        "problem.stride_w == 1 &&",
+        "rows of padding above and below: x read in place though its pixels are shifted",
+        of_kernel("pointwise"),
+    ),
+    Mutant(
+        "csrc/kernels/pointwise.cpp",
+        "problem.q == problem.w && problem.x.w == 1 &&",
+        "problem.q == problem.w &&",
+        "columns that do not follow each other read as if they did",
+        of_kernel("pointwise"),
+    ),
+    Mutant(
+        "csrc/kernels/pointwise.cpp",
+        "if (i < count) store(to + i, load_first(from + i, count - i));",
+        "",
+        "the last pixels of a copied channel are forgotten",
+        of_kernel("pointwise"),
+    ),
+    Mutant(
+        "csrc/kernels/pointwise.cpp",
+        "p * problem.stride_h - problem.pad_top,",
+        "p * problem.stride_h - problem.pad_bottom,",
+        "asymmetric padding",
+        of_kernel("pointwise"),
+    ),
+    Mutant(
+        "csrc/kernels/pointwise.cpp",
+        "return left > 4 ? kFilters : left > 2 ? 4 : left;",
+        "return left > 5 ? kFilters : left > 2 ? 4 : left;",
+        "the fifth filter of a last tile is never computed",
+        of_kernel("pointwise"),
+    ),
+    Mutant(
+        "csrc/kernels/pointwise.cpp",
+        "*to++ = k + i < problem.k ? from[(k + i) * problem.c + c] : T(0);\n  }\n}\n\n// Where",
+        "*to++ = from[(k + i < problem.k ? k + i : k) * problem.c];\n  }\n}\n\n// Where",
+        "every channel packed with the weights of channel 0",
+        of_kernel("pointwise"),
+    ),
+    Mutant(
+        "csrc/kernels/pointwise.cpp",
+        "if (residual) residual += to.filter * problem.residual.c + to.first;",
+        "if (residual) residual += to.filter * problem.residual.c;",
+        "every panel adds the residual of the first",
+        of_kernel("pointwise"),
+    ),
+    Mutant(
+        "csrc/kernels/pointwise.cpp",
+        "if (!in_x && copied != chunk) {",
+        "if (!in_x && copied < 0) {",
+        "later chunks multiply the first chunk's pixels",
+        of_kernel("pointwise"),
+    ),
+    Mutant(
+        "csrc/blocks/window.h",
+        "begin < problem.w ? (problem.w - begin + every - 1) / every : 0;",
+        "begin < problem.w ? (problem.w - begin) / every : 0;",
+        "the last column of an odd row read as padding",
+        of_kernel("pointwise"),
+    ),
+    Mutant(
+        "csrc/kernels/depthwise.cpp",
+        "if (masks.first != first) {",
+        "if (masks.first == INT64_MAX) {",
+        "the right edge uses the masks of the left one",
+        of_kernel("depthwise"),
+    ),
+    Mutant(
+        "csrc/kernels/depthwise.cpp",
+        "edge = !copies && (first < 0 || first + reach > width);",
+        "edge = !copies && first < 0;",
+        "lanes past the right edge read the next row",
+        of_kernel("depthwise"),
+    ),
+    Mutant(
+        "csrc/kernels/depthwise.cpp",
+        "problem.padding_mode == kZeros || (problem.pad_left == 0 && problem.pad_right == 0);",
+        "problem.padding_mode == kZeros || problem.pad_left == 0;",
+        "right padding of the other modes read as zero",
+        of_kernel("depthwise"),
+    ),
+    Mutant(
+        "csrc/kernels/depthwise.cpp",
+        "const bool copies = !kMaskedLoads || problem.x.w != 1 || !zero_sides;",
+        "const bool copies = !kMaskedLoads || !zero_sides;",
+        "columns that do not follow each other read as if they did",
+        of_kernel("depthwise"),
+    ),
+    Mutant(
+        "csrc/kernels/depthwise.cpp",
+        "const int64_t channel = multiplier == 1 ? filter : filter / multiplier,",
+        "const int64_t channel = multiplier == 1 ? filter : filter % problem.c,",
+        "channel multiplier: filters read the wrong channel",
+        of_kernel("depthwise"),
+    ),
+    Mutant(
+        "csrc/kernels/depthwise.cpp",
+        "const int64_t inside = top < 0 ? -top : 0,",
+        "const int64_t inside = 0,",
+        "rows above the image are read",
+        of_kernel("depthwise"),
+    ),
+    Mutant(
+        "csrc/kernels/depthwise.cpp",
+        "if (s + 1 < kSize) taps[s + 1] = odd_lanes<T>(part[0], part[1]);",
+        "if (s + 1 < kSize) taps[s + 1] = even_lanes<T>(part[0], part[1]);",
+        "stride 2: odd columns replaced by even ones",
+        of_kernel("depthwise"),
+    ),
+    Mutant(
+        "csrc/kernels/depthwise.cpp",
+        "total[p][v] += sum[p][v];",
+        "total[p][v] = sum[p][v];",
+        "only the last partial sums survive (filters of more than 256 taps)",
+        of_kernel("depthwise"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd_transforms.h",
+        "v[2] = d[2] - d[1];",
+        "v[2] = d[1] - d[2];",
+        "F2: sign of the point -1",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd_transforms.h",
+        "y[1] = (m[1] - m[2]) + m[3];",
+        "y[1] = (m[1] - m[2]) - m[3];",
+        "F2: sign of the point at infinity",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd_transforms.h",
+        "const V even = half * (g[0] + g[2]), odd = half * g[1];",
+        "const V even = half * (g[0] + g[2]), odd = g[1];",
+        "F2: norm forgotten for the odd part",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd_transforms.h",
+        "v[0] = d[0] - d[2];",
+        "v[0] = d[0] + d[2];",
+        "F2: point 0",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd_transforms.h",
+        "constexpr float half = 0.5f, two = 2.f, sum = 2.5f",
+        "constexpr float half = 0.5f, two = 2.f, sum = 2.4999f",
+        "F4: a constant slightly off: error far above 8 eps, still plausible numbers",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd_transforms.h",
+        "v[5] = (d[5] - sum * d[3]) + d[1];",
+        "v[5] = (d[5] - sum * d[3]) - d[1];",
+        "F4: point at infinity",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd_transforms.h",
+        "norm_small = -2.0 / 3",
+        "norm_small = 2.0 / 3",
+        "F4: sign of the norm of +-1/sqrt 2",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd_tiles.h",
+        "spare < tiles ? tiles - spare : 0",
+        "spare < tiles ? tiles - spare - 1 : 0",
+        "one full tile too few: the last outputs are never stored",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd_tiles.h",
+        "return at < axis.outputs ? at : axis.outputs;",
+        "return at;",
+        "a last tile stores outputs past the image",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd_tiles.h",
+        "(kind & 2) && j >= b.columns.full",
+        "(kind & 2) && j >= b.rows.full",
+        "rows and columns of short tiles confused",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd_tiles.h",
+        "const int64_t row = b.rows.tiles * i / b.row_blocks;",
+        "const int64_t row = b.block_rows * i;",
+        "blocks of uneven height leave a gap (F4: 28x28 has 49 tiles in two blocks)",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd.h",
+        "product.add = depth > 0;",
+        "product.add = false;",
+        "sums of earlier channels forgotten beyond 256 (half: 32) channels",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd.h",
+        "product.depth - done < kWide ? product.depth - done : kWide",
+        "kWide",
+        "reads weights and lanes past c",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd.h",
+        "if (item == begin || group == 0) {",
+        "if (group == 0) {",
+        "a range that begins inside a block uses inputs it never transformed",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd.h",
+        "g[i % 3][i / 3][lane] = double(from[i]);",
+        "g[i / 3][i % 3][lane] = double(from[i]);",
+        "filters transposed",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd.h",
+        "(j + 1) % 2 * kStretch * kGroup",
+        "j % 2 * kStretch * kGroup",
+        "half: the two finished points of a pair exchanged",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd.h",
+        "const int place = places.at[2 * (column == n - 1)][tile];",
+        "const int place = places.at[0][tile];",
+        "sums at infinite columns are looked for where the short tiles were counted too",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd.h",
+        "problem.k - filter < kWide ? problem.k - filter : kWide",
+        "kWide",
+        "stores filters past k",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/turn.h",
+        "i + kLanes<float> <= last ? i : last - kLanes<float>",
+        "i",
+        "the last turn of a row reads past x",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/turn.h",
+        "if (i == first) i = last;",
+        "if (i == first) i = last + 1;",
+        "the first column of right padding is never written",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/turn.h",
+        "at = column - begin;",
+        "at = column;",
+        "padding is copied from the wrong pixel of the row",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/turn.h",
+        "load_first(from + (j * plane + begin + i), n)",
+        "load(from + (j * plane + begin + i))",
+        "reads past the end of a short row: faults at the end of a page",
+        of_kernel("winograd"),
+    ),
+    # ---- activations and the other operators -----------------------------------------------------
+    Mutant(
+        "csrc/operators/activation.cpp",
+        "constexpr double kFar = sizeof(T) == 4 ? 120 : 800;",
+        "constexpr double kFar = sizeof(T) == 4 ? 60 : 300;",
+        "tails cut off too early",
+        "tests/test_activations.py",
+    ),
+    Mutant(
+        "csrc/operators/activation.cpp",
+        "return v < 0 ? -tail : v - tail;",
+        "return v < 0 ? -tail : v + tail;",
+        "gelu above 0",
+        "tests/test_activations.py",
+    ),
+    Mutant(
+        "csrc/blocks/exponential.h",
+        "const Real q = sum * (r * r) + r;",
+        "const Real q = sum * (r * r) + v;",
+        "reduction by ln 2 forgotten",
+        "tests/test_activations.py",
+    ),
+    Mutant(
+        "csrc/blocks/exponential.h",
+        "constexpr int kExponentialTerms = sizeof(T) == 4 ? 8 : 14;",
+        "constexpr int kExponentialTerms = sizeof(T) == 4 ? 5 : 10;",
+        "too few terms",
+        "tests/test_activations.py",
+    ),
+    Mutant(
+        "csrc/blocks/elements.h",
+        "for (int i = count - 2; i >= 0;",
+        "for (int i = count - 2; i > 0;",
+        "the outermost axis ignored",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "csrc/blocks/elements.h",
+        "for (int64_t i = 0; i < n; ++i) values[i] += other[i * inner.residual];",
+        "for (int64_t i = 0; i < n; ++i) values[i] += other[i];",
+        "residual's stride ignored",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "csrc/operators/batch_norm.cpp",
+        "T(double(gamma[c]) / sqrt(double(var[c]) + double(*eps)))",
+        "T(double(gamma[c]) / (sqrt(double(var[c])) + double(*eps)))",
+        "eps outside the root",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "csrc/operators/batch_norm.cpp",
+        "parts.mean[c] = mean[c];",
+        "parts.mean[c] = mean[0];",
+        "one mean for all",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "csrc/operators/softmax.cpp",
+        "constexpr double kFar = -800;",
+        "constexpr double kFar = -20;",
+        "small shares cut off",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "csrc/operators/softmax.cpp",
+        "for (int64_t i = whole; i < count; ++i) total += values[i];",
+        "",
+        "last channels not summed",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "csrc/operators/max_pool.cpp",
+        "return (v > most) | (v != v) ? v : most;",
+        "return v > most ? v : most;",
+        "NaN lost",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "csrc/operators/max_pool.cpp",
+        "T(-__builtin_inf())",
+        "T(0)",
+        "padding wins",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "csrc/blocks/pooling.h",
+        "return {first < 0 ? 0 : first, last > problem.h ? problem.h : last};",
+        "return {first < 0 ? 0 : first, last > problem.h ? problem.h - 1 : last};",
+        "last row of the image dropped",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "csrc/blocks/pooling.h",
+        "s % stride * pitch + s / stride",
+        "s % stride * pitch",
+        "taps beyond the stride",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "csrc/operators/avg_pool.cpp",
+        "const int64_t end = count == kCountPadding ? pixels + after : pixels,",
+        "const int64_t end = pixels + after,",
+        "padding always counted behind the image",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "csrc/operators/avg_pool.cpp",
+        "(count == kCountPadding || first > 0 ? first : 0)",
+        "first",
+        "padding always counted before the image",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "csrc/operators/global_avg_pool.cpp",
+        "if (++w == problem.w) w = 0, ++h;",
+        "++w;",
+        "rows run on",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "csrc/operators/global_avg_pool.cpp",
+        "for (int64_t i = count; i % kStep; ++i) tile[i] = 0;",
+        "",
+        "sums what the last tile held",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "csrc/operators/linear.cpp",
+        "const int64_t row = tile + i < count ? tile + i : count - 1;",
+        "const int64_t row = tile;",
+        "rows of a tile",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "csrc/operators/linear.cpp",
+        "finish_row(problem, operands, chunk + f, 0, first,",
+        "finish_row(problem, operands, chunk + f, 0, 0,",
+        "rows of later items",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "convkit/operators.py",
+        "if round_up and span % strides[i] and size * strides[i] < image.shape[2 + i] + before:",
+        "if round_up and span % strides[i]:",
+        "window that starts in the padding",
+        "tests/test_operators.py",
+    ),
+    Mutant(
+        "convkit/operators.py",
+        "each = (each if n <= k else each.T)[None, :, None, :]",
+        "each = each[None, :, None, :]",
+        "bias when the batch is the larger factor",
+        "tests/test_operators.py",
+    ),
+]
+
+
+def place(mutant: Mutant) -> str:
+    """What is wrong with where the mutant would go, or nothing."""
+    path = ROOT / mutant.file
+    count = path.read_text(encoding="utf-8").count(mutant.old) if path.exists() else 0
+    return "" if count == 1 else f"{mutant.file}: {mutant.old!r} stands there {count} times"
+
+
+class Copy:
+    """A copy of the tree, built for one instruction set."""
+
+    def __init__(self, folder: Path, isa: str) -> None:
+        self.tree, self.site, self.cache = folder / "tree", folder / "site", folder / "objects"
+        self.isa = isa
+        for name in TREE:
+            source = ROOT / name
+            if source.is_dir():
+                ignored = shutil.ignore_patterns("*.so", "__pycache__")
+                shutil.copytree(source, self.tree / name, ignore=ignored)
+            else:
+                self.tree.mkdir(exist_ok=True)
+                shutil.copy(source, self.tree / name)
+        built = Path(os.environ.get("CONVKIT_BUILD_CACHE") or ROOT / "build" / "objects")
+        if built.is_dir():
+            shutil.copytree(built, self.cache)
+
+    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        env = {
+            **os.environ,
+            "CONVKIT_ISAS": self.isa,
+            "CONVKIT_FORCE_ISA": self.isa,
+            "CONVKIT_BUILD_CACHE": str(self.cache),
+            "PYTHONPATH": str(self.site),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+            try:
+                code = subprocess.run(
+                    command, cwd=self.tree, env=env, stdout=said, stderr=said, timeout=400
+                ).returncode
+            except subprocess.TimeoutExpired:
+                code = 124  # hangs: caught, too
+            said.seek(0)
+            return subprocess.CompletedProcess(command, code, said.read())
+
+    def build(self) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "setup.py", "-q", "build", "--build-lib", self.site]
+        return self.run(*command)
+
+    def test(self, arguments: str) -> subprocess.CompletedProcess[str]:
+        # The script, not -m: that would look for the package in the bare tree first.
+        pytest = [sys.executable, str(Path(sysconfig.get_path("scripts")) / "pytest")]
+        quick = ["-q", "-x", "--tb=line", "-p", "no:cacheprovider"]
+        return self.run(*pytest, *quick, *shlex.split(arguments))
+
+
+def main(wanted: list[str]) -> int:
+    faults = [fault for mutant in MUTANTS if (fault := place(mutant))]
+    print("\n".join(faults) or f"{len(MUTANTS)} mutants find their places")
+    if faults or wanted == ["--check"]:
+        return 1 if faults else 0
+    chosen = [
+        mutant
+        for mutant in MUTANTS
+        if not wanted or any(text in f"{mutant.file} {mutant.why}" for text in wanted)
+    ]
+    from convkit import _convkit
+
+    survivors = []
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Copy(Path(folder), os.environ.get("CONVKIT_FORCE_ISA") or _convkit.current_isa())
+        built = copy.build()
+        if built.returncode:
+            sys.exit(f"the sources do not build:\n{built.stdout[-3000:]}")
+        for test in sorted({mutant.test for mutant in chosen}):
+            sound = copy.test(test)
+            if sound.returncode:
+                sys.exit(f"{test} fails without any bug:\n{sound.stdout[-3000:]}")
+            print(f"sound: {test}: {sound.stdout.strip().splitlines()[-1]}", flush=True)
+        for mutant in chosen:
+            start, path = time.monotonic(), copy.tree / mutant.file
+            text = path.read_text(encoding="utf-8")
+            path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+            built = copy.build()
+            if built.returncode:
+                verdict, detail = "does not build", built.stdout[-1500:]
+            else:
+                tested = copy.test(mutant.test)
+                failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", tested.stdout, re.MULTILINE)
+                detail = (failed or [f"exit {tested.returncode}"])[0]
+                verdict = "survived" if tested.returncode in (0, 5) else "killed"
+            path.write_text(text, encoding="utf-8")
+            seconds = time.monotonic() - start
+            print(f"{verdict}: {mutant.file}: {mutant.why} [{detail}, {seconds:.0f} s]", flush=True)
+            if verdict != "killed":
+                survivors.append(mutant)
+    print(
+        f"{len(chosen)} mutants, {len(chosen) - len(survivors)} killed, {len(survivors)} survived"
+    )
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
