@@ -1,0 +1,1 @@
+"""What developers run: training the embedded network, measuring speed."""
