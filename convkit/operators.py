@@ -195,6 +195,7 @@ def linear(
     array([[1.5, 0. ]], dtype=float32)
     """
     chosen = activation_of(activation)
+    _require(w=w)
     (rows, w, bias), leave = enter(x=x, w=w, bias=bias)
     if rows.ndim != 2:
         raise ValueError(f"x has shape {rows.shape}: expected (n, c), write x.reshape(n, -1)")
@@ -272,6 +273,7 @@ def batch_norm(
     eps = _number("eps", eps)
     if not 0 <= eps < math.inf:
         raise ValueError(f"eps={eps} must be at least 0 and finite")
+    _require(mean=mean, var=var)
     (data, mean, var, weight, bias), leave = enter(
         x=x, mean=mean, var=var, weight=weight, bias=bias
     )
@@ -369,6 +371,7 @@ def add(x: Kind, y: Any, *, activation: ActivationLike = None, out: Kind | None 
     array([0., 2., 4.], dtype=float32)
     """
     chosen = activation_of(activation)
+    _require(y=y)
     (data, y, target), leave = enter(x=x, y=y, out=out)
     if data.shape != y.shape:
         raise ValueError(f"y has shape {y.shape}: expected {data.shape}, the shape of x")
@@ -710,6 +713,12 @@ def _whole_elements(array: Array) -> Array:
         return array
     copied: Array = array.copy()
     return copied
+
+
+def _require(**arrays: object) -> None:
+    for name, array in arrays.items():
+        if array is None:
+            raise TypeError(f"{name} is None: expected an array")
 
 
 def _check_vector(name: str, vector: Array | None, size: int) -> None:

@@ -322,9 +322,14 @@ def test_version_and_typing_marker():
 
 
 def test_bare_source_folder_says_what_to_do_in_one_line(tmp_path):
+    """Without site-packages (-S), where an editable install would lend its extension."""
     ignored = shutil.ignore_patterns("*.so", "__pycache__")
     shutil.copytree(ROOT / "convkit", tmp_path / "convkit", ignore=ignored)
-    result = python("import convkit", PYTHONPATH=str(tmp_path))
+    result = subprocess.run(
+        [sys.executable, "-S", "-c", "import convkit"],
+        capture_output=True, text=True, cwd=tempfile.gettempdir(), timeout=120,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: ")

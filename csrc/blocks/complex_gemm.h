@@ -1,6 +1,7 @@
 // The register-tiled complex product under the FFT, four real products each:
 //   out[i][v] = sum over pieces and d < depth of a[i][piece][d] * b[piece][d][v]
-// a is broadcast, b and out are pairs of vectors (re, im). A piece is one tile's worth of a filter larger than a tile.
+// a is broadcast, b and out are pairs of vectors (re, im). A piece is one tile's worth of a filter
+// larger than a tile.
 #pragma once
 #include "simd.h"
 
@@ -8,8 +9,8 @@ namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
 
-// rows x vectors x 2 accumulators, 2 vectors of b a column and one broadcast fill the registers; without FMA a product
-// needs one too.
+// rows x vectors x 2 accumulators, 2 vectors of b a column and one broadcast fill the registers;
+// without FMA a product needs one too.
 constexpr int kComplexRows = kFma ? 6 : 4;
 constexpr int kComplexVecs = kRegisters == 32 ? 2 : 1;
 
@@ -27,9 +28,8 @@ CK_NOINLINE void complex_multiply(const ComplexProduct& product, const T* a, con
   constexpr int64_t kPair = 2 * kLanes<T>;
   Vec<T> re[kRows][kVecs], im[kRows][kVecs];
   CK_UNROLL(8)
-  for (int i = 0; i < kRows; ++i)
-    CK_UNROLL(2)
-    for (int v = 0; v < kVecs; ++v) re[i][v] = im[i][v] = Vec<T>{};
+  for (int i = 0; i < kRows; ++i) CK_UNROLL(2)
+  for (int v = 0; v < kVecs; ++v) re[i][v] = im[i][v] = Vec<T>{};
   const int64_t a_row = product.a_row, b_vec = product.b_vec, depth = product.depth;
   for (int64_t row = 0; row < product.piece_rows; ++row)
     for (int64_t column = 0; column < product.piece_columns; ++column) {
@@ -46,7 +46,8 @@ CK_NOINLINE void complex_multiply(const ComplexProduct& product, const T* a, con
           }
           CK_UNROLL(8)
           for (int i = 0; i < kRows; ++i) {
-            const Vec<T> a_re = splat(left[i * a_row + d]), a_im = splat(left[i * a_row + kBlock + d]);
+            const Vec<T> a_re = splat(left[i * a_row + d]),
+                         a_im = splat(left[i * a_row + kBlock + d]);
             CK_UNROLL(2)
             for (int v = 0; v < kVecs; ++v) {
               re[i][v] += a_re * b_re[v];
@@ -59,17 +60,18 @@ CK_NOINLINE void complex_multiply(const ComplexProduct& product, const T* a, con
       }
     }
   CK_UNROLL(8)
-  for (int i = 0; i < kRows; ++i)
-    CK_UNROLL(2)
-    for (int v = 0; v < kVecs; ++v) {
-      store(out + i * product.out_row + v * kPair, re[i][v]);
-      store(out + i * product.out_row + v * kPair + kLanes<T>, im[i][v]);
-    }
+  for (int i = 0; i < kRows; ++i) CK_UNROLL(2)
+  for (int v = 0; v < kVecs; ++v) {
+    store(out + i * product.out_row + v * kPair, re[i][v]);
+    store(out + i * product.out_row + v * kPair + kLanes<T>, im[i][v]);
+  }
 }
 
-// Any number of rows, in steps as equal as can be. Each row's sums run in the same order whatever the step.
+// Any number of rows, in steps as equal as can be. Each row's sums run in the same order whatever
+// the step.
 template <class T, int kVecs, int kBlock>
-CK_INLINE void complex_multiply_rows(const ComplexProduct& product, int64_t rows, const T* a, const T* b, T* out) {
+CK_INLINE void complex_multiply_rows(const ComplexProduct& product, int64_t rows, const T* a,
+                                     const T* b, T* out) {
   const int64_t steps = (rows + kComplexRows - 1) / kComplexRows;
   for (int64_t step = 0, done = 0; step < steps; ++step) {
     const int64_t count = (rows - done + steps - step - 1) / (steps - step);
@@ -87,9 +89,11 @@ CK_INLINE void complex_multiply_rows(const ComplexProduct& product, int64_t rows
   }
 }
 
-// Lane by lane: out[v] = sum over pieces and d < depth of a[piece][d] * b[piece][d], all pairs of vectors.
+// Lane by lane: out[v] = sum over pieces and d < depth of a[piece][d] * b[piece][d], all pairs of
+// vectors.
 template <class T>
-CK_INLINE void complex_multiply_lanes(const ComplexProduct& product, const T* a, const T* b, T* out) {
+CK_INLINE void complex_multiply_lanes(const ComplexProduct& product, const T* a, const T* b,
+                                      T* out) {
   constexpr int64_t kPair = 2 * kLanes<T>;
   Vec<T> re{}, im{};
   for (int64_t row = 0; row < product.piece_rows; ++row)

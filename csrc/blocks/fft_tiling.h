@@ -1,5 +1,5 @@
-// How an FFT convolution is cut up: the tile, what stands in the lanes, and what is done together. All of it follows from the
-// problem, so that every call, range and thread agrees.
+// How an FFT convolution is cut up: the tile, what stands in the lanes, and what is done together.
+// All of it follows from the problem, so that every call, range and thread agrees.
 #pragma once
 #include "blocks/fft.h"
 #include "problem.h"
@@ -9,15 +9,17 @@ namespace CONVKIT_ISA {
 namespace {
 
 // What the lanes of a vector are. A unit is what shares its transformed inputs:
-//   kFilters: input channels on the way in, filters on the way out; a unit is a group of the convolution;
-//   kTiles:   tiles of one channel, where channels are too few to fill the lanes; a unit is a group;
-//   kGroups:  groups (depthwise: channels); a unit is one vector of them.
+//   kFilters: input channels on the way in, filters on the way out; a unit is a group of the
+//   convolution; kTiles:   tiles of one channel, where channels are too few to fill the lanes; a
+//   unit is a group; kGroups:  groups (depthwise: channels); a unit is one vector of them.
 enum Lanes : int64_t { kFilters, kTiles, kGroups };
 
-// One direction of the image. A tile reads `size` inputs and makes `step` outputs; the next begins `step` further on.
+// One direction of the image. A tile reads `size` inputs and makes `step` outputs; the next begins
+// `step` further on.
 struct Axis {
   int64_t size, step, tiles;
-  int64_t pieces, piece;  // a long filter is cut into pieces of `step` taps: piece i of tile t reads the inputs of tile t + i
+  int64_t pieces, piece;  // a long filter is cut into pieces of `step` taps: piece i of tile t
+                          // reads the inputs of tile t + i
   int64_t begin;          // image coordinate of tile 0's first input
   int64_t shift;          // tap u of a piece stands at (u - shift) mod size
   int64_t used;           // inputs of a tile that can be other than zero
@@ -33,7 +35,7 @@ struct Tiling {
   int64_t grid_rows, grid_columns;         // output tiles (kTiles: vectors of tiles)
   int64_t band_rows, band_columns;         // tiles whose products are done together
   bool fused;                              // one channel makes one filter: no spectrum is kept
-  bool shared;                             // inputs transformed by all threads together, in a phase of its own
+  bool shared;  // inputs transformed by all threads together, in a phase of its own
 };
 
 CK_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -44,10 +46,11 @@ constexpr int kMostAxes = 24;
 
 // The sizes worth a look in one direction: each is larger than the one before and needs less work.
 template <class T>
-int64_t axes_of(int64_t in, int64_t out, int64_t taps, int64_t before, bool zeros, Axis (&axes)[kMostAxes]) {
+int64_t axes_of(int64_t in, int64_t out, int64_t taps, int64_t before, bool zeros,
+                Axis (&axes)[kMostAxes]) {
   typedef CodeletTable<T> Table;
-  // One tile of all the image, wrapped around: the zeros beyond one border serve the other too, and taps that never meet
-  // the image are left out.
+  // One tile of all the image, wrapped around: the zeros beyond one border serve the other too, and
+  // taps that never meet the image are left out.
   const int64_t least = min_of(before, out - 1), most = min_of(taps - 1 - before, in - 1);
   const int64_t wrapped = max_of(in + max_of(least, 0), out + max_of(most, 0));
   int64_t count = 0, best = INT64_MAX;
@@ -62,13 +65,14 @@ int64_t axes_of(int64_t in, int64_t out, int64_t taps, int64_t before, bool zero
     };
     if (size >= taps) {
       const int64_t step = size - taps + 1, tiles = ceil_div(out, step);
-      consider({size, step, tiles, 1, taps, -before, 0, tiles == 1 ? min_of(size, out + taps - 1) : size,
-                false});
+      consider({size, step, tiles, 1, taps, -before, 0,
+                tiles == 1 ? min_of(size, out + taps - 1) : size, false});
     }
     if (zeros && size >= wrapped) consider({size, out, 1, 1, taps, 0, before, in, true});
     if (2 * taps > size && size > 1) {
       const int64_t step = size / 2;
-      consider({size, step, ceil_div(out, step), ceil_div(taps, step), step, -before, 0, size, false});
+      consider(
+          {size, step, ceil_div(out, step), ceil_div(taps, step), step, -before, 0, size, false});
     }
     if (taps == 1) break;
   }
@@ -82,13 +86,14 @@ CK_INLINE double transform_cost(int64_t size) {
   return double(size) * (2 + 1.5 * bits);
 }
 
-// Bands hold about this many tiles: enough to use a weight often once it is loaded, few enough to stay in the cache.
+// Bands hold about this many tiles: enough to use a weight often once it is loaded, few enough to
+// stay in the cache.
 constexpr int64_t kBandTiles = 16;
 constexpr int64_t kBandBytes = 6 << 20;
 // Lanes of groups use a weight once a tile: only the strip that is transposed together gains.
 constexpr int64_t kGroupTiles = 4;
-constexpr int64_t kFewItems = 8;
-constexpr int64_t kCachedWeights = 4 << 20;
+constexpr int64_t kFewItems = 8, kFewBands = 16;
+constexpr int64_t kCachedWeights = 4 << 20, kSharedBytes = 8 << 20;
 
 template <class T>
 CK_INLINE int64_t frequency_bytes(const Tiling& tiling, int64_t vectors) {
@@ -100,15 +105,16 @@ CK_INLINE int64_t weight_width(const Tiling& tiling) {
 }
 template <class T>
 CK_INLINE int64_t weight_count(const Tiling& tiling) {
-  return tiling.units * tiling.out_vectors * tiling.frequencies * tiling.rows.pieces * tiling.columns.pieces * tiling.depth *
-         weight_width<T>(tiling);
+  return tiling.units * tiling.out_vectors * tiling.frequencies * tiling.rows.pieces *
+         tiling.columns.pieces * tiling.depth * weight_width<T>(tiling);
 }
 
 // Cuts the grid into bands of about `wanted` tiles, nearly equal; returns their number.
 CK_INLINE int64_t cut_bands(Tiling& tiling, int64_t wanted) {
   const int64_t rows = tiling.grid_rows, columns = tiling.grid_columns;
   tiling.band_columns = columns >= wanted ? ceil_div(columns, ceil_div(columns, wanted)) : columns;
-  tiling.band_rows = columns >= wanted ? 1 : ceil_div(rows, ceil_div(rows, min_of(wanted / columns, rows)));
+  tiling.band_rows =
+      columns >= wanted ? 1 : ceil_div(rows, ceil_div(rows, min_of(wanted / columns, rows)));
   return ceil_div(rows, tiling.band_rows) * ceil_div(columns, tiling.band_columns);
 }
 
@@ -132,22 +138,28 @@ void lay_out(const Problem& problem, Tiling& tiling) {
       tiling.grid_rows = ceil_div(rows.tiles, kLanes<T>);
     }
   }
-  tiling.fused = tiling.lanes != kFilters && channels == 1 && filters == 1 && rows.pieces * columns.pieces == 1;
+  tiling.fused = tiling.lanes != kFilters && channels == 1 && filters == 1 &&
+                 rows.pieces * columns.pieces == 1;
   const int64_t tile_bytes = frequency_bytes<T>(tiling, tiling.in_vectors);
-  int64_t wanted = tiling.lanes == kFilters ? kBandTiles : tiling.lanes == kGroups ? kGroupTiles : 1;
+  int64_t wanted = tiling.lanes == kFilters  ? kBandTiles
+                   : tiling.lanes == kGroups ? kGroupTiles
+                                             : 1;
   wanted = max_of(min_of(wanted, kBandBytes / tile_bytes), min_of(wanted, 4));
   int64_t bands = cut_bands(tiling, wanted);
   // Too few items for a handful of threads: smaller bands, as far as the weights they stream allow.
   const int64_t vectors = tiling.units * tiling.out_vectors;
   if (tiling.lanes == kFilters && bands * vectors < kFewItems) {
     const int64_t least = weight_count<T>(tiling) * int64_t(sizeof(T)) > kCachedWeights ? 8 : 4;
-    wanted = min_of(wanted, max_of(least, tiling.grid_rows * tiling.grid_columns * vectors / kFewItems));
+    wanted =
+        min_of(wanted, max_of(least, tiling.grid_rows * tiling.grid_columns * vectors / kFewItems));
     bands = cut_bands(tiling, wanted);
   }
-  const int64_t tiles = (tiling.grid_rows + rows.pieces - 1) * (tiling.grid_columns + columns.pieces - 1);
-  // With few bands a range of items would often be part of one, and transform inputs that its neighbour transforms too.
-  tiling.shared = !tiling.fused && bands * tiling.units < 16 &&
-                  tiling.units * tiles * tile_bytes <= (int64_t(8) << 20);
+  const int64_t tiles =
+      (tiling.grid_rows + rows.pieces - 1) * (tiling.grid_columns + columns.pieces - 1);
+  // With few bands a range of items would often be part of one, and transform inputs that its
+  // neighbour transforms too. Beyond the second cache, doing so is cheaper than sharing them.
+  tiling.shared = !tiling.fused && bands * tiling.units < kFewBands &&
+                  tiling.units * tiles * tile_bytes <= kSharedBytes;
 }
 
 // Cycles, roughly: only comparisons count.
@@ -158,18 +170,26 @@ double cost(const Tiling& tiling) {
   const double tiles = double(tiling.grid_rows) * tiling.grid_columns * tiling.units;
   const double bands = double(ceil_div(tiling.grid_rows, tiling.band_rows)) *
                        ceil_div(tiling.grid_columns, tiling.band_columns) * tiling.units;
-  const double in_tiles = bands * (tiling.band_rows + halo_rows) * (tiling.band_columns + halo_columns);
-  const double across = transform_cost<T>(columns.size) * 0.6, down = columns.size / 2 * transform_cost<T>(rows.size);
+  const double in_tiles =
+      bands * (tiling.band_rows + halo_rows) * (tiling.band_columns + halo_columns);
+  const double across = transform_cost<T>(columns.size) * 0.6,
+               down = columns.size / 2 * transform_cost<T>(rows.size);
   // Between lanes and rows: about as many shuffles as a row has points, log2(lanes) times.
   const double in = rows.used * (across + 4.0 * columns.size) + down;
   const double out = min_of(rows.step, rows.size) * (across + 6.0 * columns.step) + down;
-  const double products = tiles * tiling.frequencies * rows.pieces * columns.pieces * tiling.depth * tiling.out_vectors;
+  const double products =
+      tiles * tiling.frequencies * rows.pieces * columns.pieces * tiling.depth * tiling.out_vectors;
   const double weights = double(weight_count<T>(tiling)) * sizeof(T);
-  const double streamed = weights / tiling.units * bands / 10;  // 10 bytes a cycle from the last cache
-  const double multiply = products * (tiling.lanes == kFilters ? 2 : tiling.lanes == kTiles ? 2.4 : 4);
-  const double spectra = tiles * tiling.frequencies * tiling.out_vectors * 4;  // stored, and read again
+  const double streamed =
+      weights / tiling.units * bands / 10;  // 10 bytes a cycle from the last cache
+  const double multiply = products * (tiling.lanes == kFilters ? 2
+                                      : tiling.lanes == kTiles ? 2.4
+                                                               : 4);
+  const double spectra =
+      tiles * tiling.frequencies * tiling.out_vectors * 4;  // stored, and read again
   const double cycles = in_tiles * tiling.in_vectors * in + tiles * tiling.out_vectors * out +
-                        (multiply > streamed ? multiply : streamed) + (tiling.fused ? 0 : spectra) + weights / 16;
+                        (multiply > streamed ? multiply : streamed) + (tiling.fused ? 0 : spectra) +
+                        weights / 16;
   // Few items leave threads idle; a little is worth paying against it.
   const double items = bands * tiling.out_vectors;
   return items < kFewItems ? cycles * (1 + 0.04 * (kFewItems - items)) : cycles;
@@ -180,8 +200,10 @@ template <class T>
 Tiling tiling_of(const Problem& problem) {
   const bool zeros = problem.padding_mode == kZeros;
   Axis rows[kMostAxes], columns[kMostAxes];
-  const int64_t row_count = axes_of<T>(problem.h, problem.p, problem.r, problem.pad_top, zeros, rows);
-  const int64_t column_count = axes_of<T>(problem.w, problem.q, problem.s, problem.pad_left, zeros, columns);
+  const int64_t row_count =
+      axes_of<T>(problem.h, problem.p, problem.r, problem.pad_top, zeros, rows);
+  const int64_t column_count =
+      axes_of<T>(problem.w, problem.q, problem.s, problem.pad_left, zeros, columns);
   Tiling best{};
   double least = -1;
   for (int64_t i = 0; i < row_count; ++i)

@@ -11,7 +11,9 @@
 // repeats the image, columns that do not follow each other, no masked loads), the unrolled filters
 // use a copy too.
 #include "blocks/arena.h"
+#include "blocks/edge_lanes.h"
 #include "blocks/epilogue.h"
+#include "blocks/gemm.h"
 #include "blocks/window.h"
 #include "kernel.h"
 
@@ -19,67 +21,11 @@ namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
 
-// ---- masked loads at the edges of a row
-// -------------------------------------------------------------------------------
-
-#if defined(__AVX512F__)
-constexpr bool kMaskedLoads = true;
-template <class T>
-using Mask = uint32_t;
-// The lanes i with 0 <= column + i < width.
-template <class T>
-CK_INLINE Mask<T> lanes_inside(int64_t column, int64_t width) {
-  const int64_t left = column < 0 ? (-column < kLanes<T> ? -column : kLanes<T>) : 0;
-  const int64_t right = width < column               ? 0
-                        : width - column < kLanes<T> ? width - column
-                                                     : kLanes<T>;
-  return ((1u << right) - 1) & ~((1u << left) - 1);
-}
-CK_INLINE Vec<float> load_lanes(const float* from, Mask<float> mask) {
-  return Vec<float>(_mm512_maskz_loadu_ps(__mmask16(mask), from));
-}
-CK_INLINE Vec<double> load_lanes(const double* from, Mask<double> mask) {
-  return Vec<double>(_mm512_maskz_loadu_pd(__mmask8(mask), from));
-}
-#elif defined(__AVX2__)
-constexpr bool kMaskedLoads = true;
-template <class T>
-using Mask = __m256i;
-template <class T>
-CK_INLINE Mask<T> lanes_inside(int64_t column, int64_t width) {
-  const int64_t left = column < 0 ? (-column < kLanes<T> ? -column : kLanes<T>) : 0;
-  const int64_t right = width < column               ? 0
-                        : width - column < kLanes<T> ? width - column
-                                                     : kLanes<T>;
-  return _mm256_andnot_si256(first_lanes<T>(left), first_lanes<T>(right));
-}
-CK_INLINE Vec<float> load_lanes(const float* from, Mask<float> mask) {
-  return Vec<float>(_mm256_maskload_ps(from, mask));
-}
-CK_INLINE Vec<double> load_lanes(const double* from, Mask<double> mask) {
-  return Vec<double>(_mm256_maskload_pd(from, mask));
-}
-#else
-constexpr bool kMaskedLoads = false;
-template <class T>
-using Mask = int;
-template <class T>
-CK_INLINE Mask<T> lanes_inside(int64_t, int64_t) {
-  return 0;
-}
-template <class T>
-CK_INLINE Vec<T> load_lanes(const T*, Mask<T>) {
-  return Vec<T>{};
-}
-#endif
-
-// ---- bands of rows
-// ----------------------------------------------------------------------------------------------------
+// ---- bands of rows ---------------------------------------------------------------------------
 
 // Output rows in registers. Unrolled: 7 divides the sides of 7, 14, 28, 56 and 112 of the networks.
 // Any filter: 2 vectors of each row, which share its weights.
 constexpr int kUnrolledRows = 7, kAnyRows = kRegisters == 32 ? 7 : 4, kAnyVecs = 2;
-constexpr int64_t kPartial = 256;  // longest chain of multiply-adds: longer ones lose accuracy
 
 CK_INLINE bool unrolled(const Problem& problem) {
   return problem.r == problem.s && (problem.r == 3 || problem.r == 5) &&
@@ -142,8 +88,7 @@ void copy_band(const Problem& problem, const T* x, int64_t channel, int64_t top,
                  to + i * grid.pitch + j * grid.plane);
 }
 
-// ---- stores
-// -----------------------------------------------------------------------------------------------------------
+// ---- stores ----------------------------------------------------------------------------------
 
 // Output rows [row, row + rows) of one filter.
 struct Band {
@@ -219,8 +164,7 @@ CK_INLINE void store_column(const Problem& problem, const Operands& operands, co
   }
 }
 
-// ---- unrolled filters
-// -------------------------------------------------------------------------------------------------
+// ---- unrolled filters ------------------------------------------------------------------------
 
 template <class T, int kSize>
 struct EdgeMasks {
@@ -261,10 +205,12 @@ CK_INLINE void unrolled_tile(const T* const* rows, int64_t first, const Vec<T>* 
       }
     }
     CK_UNROLL(8)
-    for (int s = 0; s < kSize; ++s) CK_UNROLL(8)
-    for (int p = 0; p < kUnrolledRows; ++p) {
-      const int r = i - p * kStride;
-      if (r >= 0 && r < kSize) sum[p] += taps[s] * weights[r * kSize + s];
+    for (int s = 0; s < kSize; ++s) {
+      CK_UNROLL(8)
+      for (int p = 0; p < kUnrolledRows; ++p) {
+        const int r = i - p * kStride;
+        if (r >= 0 && r < kSize) sum[p] += taps[s] * weights[r * kSize + s];
+      }
     }
   }
 }
@@ -316,9 +262,11 @@ CK_NOINLINE void unrolled_run(const Problem& problem, int64_t begin, int64_t end
         if (edge) {
           if (masks.first != first) {
             CK_UNROLL(8)
-            for (int s = 0; s < kSize; s += kStride) CK_UNROLL(2)
-            for (int j = 0; j < kStride; ++j)
-              masks.at[s][j] = lanes_inside<T>(first + s + j * kLanes<T>, width);
+            for (int s = 0; s < kSize; s += kStride) {
+              CK_UNROLL(2)
+              for (int j = 0; j < kStride; ++j)
+                masks.at[s][j] = lanes_inside<T>(first + s + j * kLanes<T>, width);
+            }
             masks.first = first;
           }
           unrolled_tile<T, kSize, kStride, true>(rows, first, weights, masks, sum);
@@ -334,8 +282,7 @@ CK_NOINLINE void unrolled_run(const Problem& problem, int64_t begin, int64_t end
   }
 }
 
-// ---- any filter
-// -------------------------------------------------------------------------------------------------------
+// ---- any filter ------------------------------------------------------------------------------
 
 // sum[p] += one input row, for the output rows p in [kLow, kHigh) that it reaches. w is the filter
 // row of output row 0.
@@ -386,8 +333,10 @@ CK_NOINLINE void any_tile(const Problem& problem, const Operands& operands, cons
                           const Grid& grid, const T* copy, const T* weights, int64_t column) {
   Vec<T> sum[kAnyRows][kVecs], total[kAnyRows][kVecs];
   CK_UNROLL(8)
-  for (int p = 0; p < kAnyRows; ++p) CK_UNROLL(2)
-  for (int v = 0; v < kVecs; ++v) sum[p][v] = total[p][v] = Vec<T>{};
+  for (int p = 0; p < kAnyRows; ++p) {
+    CK_UNROLL(2)
+    for (int v = 0; v < kVecs; ++v) sum[p][v] = total[p][v] = Vec<T>{};
+  }
   const int64_t top = band.row * problem.stride_h - problem.pad_top, pitch = grid.pitch;
   const int64_t step = problem.stride_w,
                 up = problem.stride_h *
@@ -404,10 +353,12 @@ CK_NOINLINE void any_tile(const Problem& problem, const Operands& operands, cons
           if (source_row(problem, top + row) < 0) continue;
           if (chain + count > kPartial) {
             CK_UNROLL(8)
-            for (int p = 0; p < kAnyRows; ++p) CK_UNROLL(2)
-            for (int v = 0; v < kVecs; ++v) {
-              total[p][v] += sum[p][v];
-              sum[p][v] = Vec<T>{};
+            for (int p = 0; p < kAnyRows; ++p) {
+              CK_UNROLL(2)
+              for (int v = 0; v < kVecs; ++v) {
+                total[p][v] += sum[p][v];
+                sum[p][v] = Vec<T>{};
+              }
             }
             chain = 0;
           }
@@ -456,8 +407,7 @@ CK_NOINLINE void any_run(const Problem& problem, int64_t begin, int64_t end,
   }
 }
 
-// ---- the table
-// --------------------------------------------------------------------------------------------------------
+// ---- the table -------------------------------------------------------------------------------
 
 template <class T>
 void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {

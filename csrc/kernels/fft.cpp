@@ -1,14 +1,13 @@
-// y[k][p][q] = b[k] + sum over c, r, s of w[k][c][r][s] x[c][p + r][q + s], tile by tile in the frequency domain:
+// y[k][p][q] = b[k] + sum over c, r, s of w[k][c][r][s] x[c][p + r][q + s], tile by tile in the
+// frequency domain:
 //   Y[k][f] = sum over c of X[c][f] conj(W[k][c][f]),   f a frequency of the tile.
-// Overlap-save: a tile of N x N inputs gives the (N - r + 1) x (N - s + 1) outputs that the circular sum leaves alone
-// (Stockham 1966; for networks Mathieu, Henaff and LeCun 2014). A filter larger than half a tile may be cut into pieces, each
-// a shifted input whose products are added before the inverse.
+// Overlap-save: a tile of N x N inputs gives the (N - r + 1) x (N - s + 1) outputs that the
+// circular sum leaves alone (Stockham 1966; for networks Mathieu, Henaff and LeCun 2014). A filter
+// larger than half a tile may be cut into pieces, each a shifted input whose products are added
+// before the inverse.
 #include "blocks/arena.h"
 #include "blocks/complex_gemm.h"
-#include "blocks/epilogue.h"
-#include "blocks/fft_tiling.h"
-#include "blocks/transpose_vectors.h"
-#include "blocks/window.h"
+#include "blocks/fft_tiles.h"
 #include "kernel.h"
 
 namespace convkit {
@@ -22,9 +21,10 @@ struct Spectra {
   int64_t row, column;  // its first tile
   int64_t columns;      // tiles in a row of it
   int64_t vectors;
-  int64_t step;         // from one frequency to the next, in scalars
+  int64_t step;  // from one frequency to the next, in scalars
 };
-// An odd number of complex vectors between frequencies: a power of two would put them all into one set of the cache.
+// An odd number of complex vectors between frequencies: a power of two would put them all into one
+// set of the cache.
 template <class T>
 CK_INLINE int64_t spectrum_step(int64_t tiles, int64_t vectors) {
   return (tiles * vectors | 1) * 2 * kLanes<T>;
@@ -32,37 +32,19 @@ CK_INLINE int64_t spectrum_step(int64_t tiles, int64_t vectors) {
 
 template <class T>
 struct Parts {
-  T* strip;    // the inputs of a row of tiles: [row][column] of vectors
-  T* rows;     // one row of every lane, and slack for whole vectors
-  T* work;     // a tile half transformed
-  T* line;     // one row of outputs as vectors; a column, where it is filtered at once
+  TileMemory<T> tile;
   Spectra<T> x, y;
   int64_t bytes;
 };
 
-CK_INLINE int64_t strip_tiles(const Tiling& tiling) {
-  // A strip is transposed once for all its tiles; the longest stays within the second cache.
-  return tiling.lanes == kTiles ? 1 : min_of(tiling.band_columns + tiling.columns.pieces - 1, 16);
-}
-CK_INLINE int64_t strip_columns(const Tiling& tiling, int64_t tiles) {
-  return (tiles - 1) * tiling.columns.step + tiling.columns.size;
-}
-template <class T>
-CK_INLINE int64_t whole_vectors(int64_t count) {
-  return ceil_div(count, kLanes<T>) * kLanes<T>;
-}
-// A block of columns is stored whole from wherever the image begins.
-template <class T>
-CK_INLINE int64_t strip_width(const Tiling& tiling, int64_t tiles) {
-  return whole_vectors<T>(strip_columns(tiling, tiles)) + kLanes<T>;
-}
 // Out vectors whose products share a pass over the inputs.
 CK_INLINE int64_t together(const Tiling& tiling) {
   return tiling.lanes == kFilters ? kComplexVecs : tiling.lanes == kTiles ? kComplexRows : 1;
 }
 
 template <class T>
-Spectra<T> input_spectra(const Tiling& tiling, Arena& from, int64_t rows, int64_t columns, int64_t units) {
+Spectra<T> input_spectra(const Tiling& tiling, Arena& from, int64_t rows, int64_t columns,
+                         int64_t units) {
   const int64_t step = spectrum_step<T>(rows * columns, tiling.in_vectors);
   T* data = take<T>(from, units * tiling.frequencies * step);
   return {data, 0, 0, columns, tiling.in_vectors, step};
@@ -82,10 +64,11 @@ Parts<T> scratch_parts(const Tiling& tiling, void* base) {
   Arena from = arena(base);
   Parts<T> parts{};
   const int64_t width = strip_width<T>(tiling, strip_tiles(tiling));
-  parts.strip = take<T>(from, tiling.rows.size * width * kLanes<T>);
-  parts.rows = take<T>(from, kLanes<T> * max_of(width, whole_vectors<T>(tiling.columns.size)));
-  parts.work = take<T>(from, tiling.rows.size * fft_pitch<T>(tiling.columns.size));
-  parts.line = take<T>(from, max_of(whole_vectors<T>(tiling.columns.size), 2 * tiling.rows.size) * kLanes<T>);
+  parts.tile.strip = take<T>(from, tiling.rows.size * width * kLanes<T>);
+  parts.tile.rows = take<T>(from, kLanes<T> * max_of(width, whole_vectors<T>(tiling.columns.size)));
+  parts.tile.work = take<T>(from, tiling.rows.size * fft_pitch<T>(tiling.columns.size));
+  parts.tile.line = take<T>(
+      from, max_of(whole_vectors<T>(tiling.columns.size), 2 * tiling.rows.size) * kLanes<T>);
   if (tiling.fused) {
     parts.bytes = from.used;
     return parts;
@@ -100,8 +83,8 @@ Parts<T> scratch_parts(const Tiling& tiling, void* base) {
   return parts;
 }
 
-// The tiling stands before the weights, so that run need not find it again; what prepare works with, as it may not allocate,
-// behind them.
+// The tiling stands before the weights, so that run need not find it again; what prepare works
+// with, as it may not allocate, behind them.
 template <class T>
 struct Packing {
   Tiling* tiling;
@@ -126,38 +109,16 @@ Packing<T> packing_parts(const Tiling& tiling, void* base) {
 
 // ---- weights
 
-// What a lane of a unit's vectors is: its channel of x, filter of w and y, or -1 for a lane that pads.
-template <class T>
-CK_INLINE int64_t channel_of(const Problem& problem, const Tiling& tiling, int64_t unit, int64_t vector, int64_t lane) {
-  const int64_t channels = problem.c / problem.groups;
-  if (tiling.lanes == kTiles) return unit * channels + vector;
-  if (tiling.lanes == kGroups) {
-    const int64_t group = unit * kLanes<T> + lane;
-    return group < problem.groups ? group * channels + vector : -1;
-  }
-  const int64_t channel = vector * kLanes<T> + lane;
-  return channel < channels ? unit * channels + channel : -1;
-}
-template <class T>
-CK_INLINE int64_t filter_of(const Problem& problem, const Tiling& tiling, int64_t unit, int64_t vector, int64_t lane) {
-  const int64_t filters = problem.k / problem.groups;
-  if (tiling.lanes == kTiles) return unit * filters + vector;
-  if (tiling.lanes == kGroups) {
-    const int64_t group = unit * kLanes<T> + lane;
-    return group < problem.groups ? group * filters + vector : -1;
-  }
-  const int64_t filter = vector * kLanes<T> + lane;
-  return filter < filters ? unit * filters + filter : -1;
-}
-
 // Wrapped around, a tap that never meets a pixel would meet a wrong one.
 CK_INLINE bool meets(const Axis& axis, int64_t tap, int64_t in, int64_t out) {
   return !axis.wrapped || (tap - axis.shift > -out && tap - axis.shift < in);
 }
-// parts.spectrum = conj(transform) / tile area of one piece of the filters filter[lane], channel c of their group.
+// parts.spectrum = conj(transform) / tile area of one piece of the filters filter[lane], channel c
+// of their group.
 template <class T>
-void transform_filters(const Problem& problem, const Tiling& tiling, const T* w, const int64_t* filter, int64_t c,
-                       int64_t piece_row, int64_t piece_column, const Packing<T>& parts) {
+void transform_filters(const Problem& problem, const Tiling& tiling, const T* w,
+                       const int64_t* filter, int64_t c, int64_t piece_row, int64_t piece_column,
+                       const Packing<T>& parts) {
   const Axis &rows = tiling.rows, &columns = tiling.columns;
   const TileFft<T> fft = tile_fft<T>(rows.size, columns.size);
   for (int64_t i = 0; i < rows.size * fft.pitch; ++i) parts.work[i] = T(0);
@@ -184,7 +145,8 @@ void transform_filters(const Problem& problem, const Tiling& tiling, const T* w,
   }
 }
 
-// Weights: [unit][out vector][frequency][piece][channel], a complex vector each; kTiles: a complex number each.
+// Weights: [unit][out vector][frequency][piece][channel], a complex vector each; kTiles: a complex
+// number each.
 template <class T>
 void prepare(const Problem& problem, const void* w, void* packed) {
   const Tiling tiling = tiling_of<T>(problem);
@@ -193,7 +155,8 @@ void prepare(const Problem& problem, const void* w, void* packed) {
   const int64_t pieces = tiling.rows.pieces * tiling.columns.pieces, depth = pieces * tiling.depth;
   const int64_t filters = problem.k / problem.groups, width = weight_width<T>(tiling);
   // Filters stand in the lanes while they are transformed, for kTiles too.
-  const int64_t vectors = tiling.lanes == kTiles ? ceil_div(filters, kLanes<T>) : tiling.out_vectors;
+  const int64_t vectors =
+      tiling.lanes == kTiles ? ceil_div(filters, kLanes<T>) : tiling.out_vectors;
   Tiling lanes = tiling;
   if (tiling.lanes == kTiles) lanes.lanes = kFilters;
   for (int64_t unit = 0; unit < tiling.units; ++unit)
@@ -202,18 +165,22 @@ void prepare(const Problem& problem, const void* w, void* packed) {
       for (int l = 0; l < kLanes<T>; ++l) filter[l] = filter_of<T>(problem, lanes, unit, vector, l);
       for (int64_t piece = 0; piece < pieces; ++piece)
         for (int64_t c = 0; c < tiling.depth; ++c) {
-          transform_filters<T>(problem, tiling, static_cast<const T*>(w), filter, c, piece / tiling.columns.pieces,
-                               piece % tiling.columns.pieces, parts);
+          transform_filters<T>(problem, tiling, static_cast<const T*>(w), filter, c,
+                               piece / tiling.columns.pieces, piece % tiling.columns.pieces, parts);
           for (int64_t f = 0; f < tiling.frequencies; ++f) {
             const T* from = parts.spectrum + f * 2 * kLanes<T>;
             if (tiling.lanes != kTiles) {
-              T* to = parts.weights + (((unit * vectors + vector) * tiling.frequencies + f) * depth +
-                                       piece * tiling.depth + c) * width;
+              T* to =
+                  parts.weights + (((unit * vectors + vector) * tiling.frequencies + f) * depth +
+                                   piece * tiling.depth + c) *
+                                      width;
               store(to, load(from));
               store(to + kLanes<T>, load(from + kLanes<T>));
             } else {
               for (int l = 0; l < kLanes<T> && filter[l] >= 0; ++l) {
-                T* to = parts.weights + ((filter[l] * tiling.frequencies + f) * depth + piece * tiling.depth + c) * width;
+                T* to = parts.weights +
+                        ((filter[l] * tiling.frequencies + f) * depth + piece * tiling.depth + c) *
+                            width;
                 to[0] = from[l];
                 to[1] = from[kLanes<T> + l];
               }
@@ -225,107 +192,30 @@ void prepare(const Problem& problem, const void* w, void* packed) {
 
 // ---- inputs
 
-// Which tile a lane of a tile vector is. May lie beyond the last.
-CK_INLINE void tile_of(const Tiling& tiling, int64_t lane, int64_t lanes, int64_t row, int64_t column, int64_t& tile_row,
-                       int64_t& tile_column) {
-  tile_row = row;
-  tile_column = column;
-  if (tiling.lanes != kTiles) return;
-  if (tiling.rows.pieces * tiling.columns.pieces == 1) {
-    const int64_t tile = column * lanes + lane;
-    tile_row = tile / tiling.columns.tiles;
-    tile_column = tile % tiling.columns.tiles;
-  } else {
-    tile_row = lane * tiling.grid_rows + row;
-  }
-}
-
-// A vector of lanes that begin at from[lane]; null: zeros. count columns, one after the other.
-template <class T>
-CK_INLINE void interleave(const T* const* from, int64_t count, T* to) {
-  for (int64_t j = 0; j < count; j += kLanes<T>, to += kLanes<T> * kLanes<T>) {
-    Vec<T> block[kLanes<T>];
-    if (count - j >= kLanes<T>)
-      for (int l = 0; l < kLanes<T>; ++l) block[l] = from[l] ? load(from[l] + j) : Vec<T>{};
-    else
-      for (int l = 0; l < kLanes<T>; ++l) block[l] = from[l] ? load_first(from[l] + j, count - j) : Vec<T>{};
-    transpose<T>(block);
-    for (int l = 0; l < kLanes<T>; ++l) store(to + l * kLanes<T>, block[l]);
-  }
-}
-
-// One column of padding: the lanes' pixels are apart.
-template <class T>
-CK_INLINE void gather_column(const Problem& problem, const T* x, const int64_t* channel, int64_t row, int64_t column, T* to) {
-  const int64_t source = source_column(problem, column);
-  for (int l = 0; l < kLanes<T>; ++l)
-    to[l] = source < 0 || channel[l] < 0
-                ? T(0)
-                : x[channel[l] * problem.x.c + row * problem.x.h + source * problem.x.w];
-}
-
-// strip[row][column] = the inputs of `tiles` tiles from (row, column) of the grid on, one vector of a unit.
-template <class T>
-CK_NOINLINE void gather(const Problem& problem, const Tiling& tiling, const T* x, int64_t unit, int64_t vector, int64_t row,
-                        int64_t column, int64_t tiles, int64_t width, const Parts<T>& parts) {
-  const int64_t count = strip_columns(tiling, tiles);
-  int64_t channel[kLanes<T>], first_row[kLanes<T>], first_column[kLanes<T>];
-  for (int l = 0; l < kLanes<T>; ++l) {
-    int64_t tile_row, tile_column;
-    tile_of(tiling, l, kLanes<T>, row, column, tile_row, tile_column);
-    channel[l] = channel_of<T>(problem, tiling, unit, vector, l);
-    first_row[l] = tiling.rows.begin + tile_row * tiling.rows.step;
-    first_column[l] = tiling.columns.begin + tile_column * tiling.columns.step;
-  }
-  // Lanes of one tile meet the image at the same columns [left, right); each lane of kTiles has its own.
-  const bool same = tiling.lanes != kTiles;
-  const int64_t left = same ? max_of(0, min_of(-first_column[0], count)) : 0;
-  const int64_t right = same ? max_of(left, min_of(problem.w - first_column[0], count)) : count;
-  for (int64_t i = 0; i < tiling.rows.used; ++i) {
-    T* to = parts.strip + i * width * kLanes<T>;
-    const T* from[kLanes<T>];
-    for (int l = 0; l < kLanes<T>; ++l) {
-      const int64_t source = source_row(problem, first_row[l] + i), begin = first_column[l] + left;
-      from[l] = nullptr;
-      if (channel[l] < 0 || source < 0) continue;
-      if (problem.x.w == 1 && begin >= 0 && begin + right - left <= problem.w) {
-        from[l] = x + channel[l] * problem.x.c + source * problem.x.h + begin;
-      } else {
-        from[l] = parts.rows + l * width;
-        read_row(problem, x, channel[l], first_row[l] + i, begin, right - left, parts.rows + l * width);
-      }
-    }
-    const int64_t source = source_row(problem, first_row[0] + i);
-    if (same && source < 0) {
-      __builtin_memset(to, 0, size_t(count * kLanes<T>) * sizeof(T));
-      continue;
-    }
-    interleave<T>(from, right - left, to + left * kLanes<T>);
-    for (int64_t j = 0; j < left; ++j) gather_column(problem, x, channel, source, first_column[0] + j, to + j * kLanes<T>);
-    for (int64_t j = right; j < count; ++j)
-      gather_column(problem, x, channel, source, first_column[0] + j, to + j * kLanes<T>);
-  }
-}
-
 // work = the rows of a tile, forward.
 template <class T>
-CK_INLINE void forward_rows(const Tiling& tiling, const TileFft<T>& fft, const T* from, int64_t width, T* work) {
-  for (int64_t i = 0; i < tiling.rows.used; ++i) forward_row(fft, from + i * width * kLanes<T>, work, i);
+CK_INLINE void forward_rows(const Tiling& tiling, const TileFft<T>& fft, const T* from,
+                            int64_t width, T* work) {
+  for (int64_t i = 0; i < tiling.rows.used; ++i)
+    forward_row(fft, from + i * width * kLanes<T>, work, i);
   for (int64_t i = tiling.rows.used; i < tiling.rows.size; ++i)
     __builtin_memset(work + i * fft.pitch, 0, size_t(fft.pitch) * sizeof(T));
 }
 
 // to = the spectra of `tiles` tiles from (row, column) of the grid on, one vector of a unit.
 template <class T>
-void transform_inputs(const Problem& problem, const Tiling& tiling, const T* x, int64_t unit, int64_t vector, int64_t row,
-                      int64_t column, int64_t tiles, const Spectra<T>& to, const Parts<T>& parts) {
+void transform_inputs(const Problem& problem, const Tiling& tiling, const T* x, int64_t unit,
+                      int64_t vector, int64_t row, int64_t column, int64_t tiles,
+                      const Spectra<T>& to, const Parts<T>& parts) {
   const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
   const int64_t width = strip_width<T>(tiling, tiles);
-  gather(problem, tiling, x, unit, vector, row, column, tiles, width, parts);
+  gather(problem, tiling, x, unit, vector, row, column, tiles, width, parts.tile);
   for (int64_t tile = 0; tile < tiles; ++tile) {
-    forward_rows(tiling, fft, parts.strip + tile * tiling.columns.step * kLanes<T>, width, parts.work);
+    forward_rows(tiling, fft, parts.tile.strip + tile * tiling.columns.step * kLanes<T>, width,
+                 parts.tile.work);
     const int64_t place = (row - to.row) * to.columns + column - to.column + tile;
-    forward_columns(fft, parts.work, to.data + (place * to.vectors + vector) * 2 * kLanes<T>, to.step);
+    forward_columns(fft, parts.tile.work, to.data + (place * to.vectors + vector) * 2 * kLanes<T>,
+                    to.step);
   }
 }
 
@@ -333,8 +223,9 @@ void transform_inputs(const Problem& problem, const Tiling& tiling, const T* x, 
 
 // parts.y = the products of the band's tiles with `count` out vectors of a unit.
 template <class T>
-CK_NOINLINE void multiply(const Tiling& tiling, const T* weights, int64_t unit, int64_t vector, int64_t count, int64_t row,
-              int64_t column, int64_t rows, int64_t columns, const Spectra<T>& x, const Parts<T>& parts) {
+CK_NOINLINE void multiply(const Tiling& tiling, const T* weights, int64_t unit, int64_t vector,
+                          int64_t count, int64_t row, int64_t column, int64_t rows, int64_t columns,
+                          const Spectra<T>& x, const Parts<T>& parts) {
   const Spectra<T>& y = parts.y;
   const int64_t pair = 2 * kLanes<T>, width = weight_width<T>(tiling);
   const int64_t depth = tiling.rows.pieces * tiling.columns.pieces * tiling.depth;
@@ -370,7 +261,8 @@ CK_NOINLINE void multiply(const Tiling& tiling, const T* weights, int64_t unit, 
       const T* in = from + f * x.step + i * x.columns * x_tile;
       T* out = y.data + f * y.step + i * y.columns * y.vectors * pair;
       if (tiling.lanes == kFilters && count == 2) {
-        if constexpr (kComplexVecs == 2) complex_multiply_rows<T, 2, kLanes<T>>(product, run, in, w, out);
+        if constexpr (kComplexVecs == 2)
+          complex_multiply_rows<T, 2, kLanes<T>>(product, run, in, w, out);
       } else if (tiling.lanes == kFilters) {
         complex_multiply_rows<T, 1, kLanes<T>>(product, run, in, w, out);
       } else {
@@ -385,7 +277,8 @@ CK_NOINLINE void multiply(const Tiling& tiling, const T* weights, int64_t unit, 
 
 // work: columns forward, times the one filter of a fused unit, and back.
 template <class T>
-CK_NOINLINE void filter_tile(const Tiling& tiling, const TileFft<T>& fft, const T* weights, const Parts<T>& parts) {
+CK_NOINLINE void filter_tile(const Tiling& tiling, const TileFft<T>& fft, const T* weights,
+                             const Parts<T>& parts) {
   constexpr int64_t kPair = 2 * kLanes<T>;
   const bool one = tiling.lanes == kTiles;
   const auto multiply = [&](T* column, int64_t first, int64_t count) CK_LAMBDA {
@@ -398,68 +291,7 @@ CK_NOINLINE void filter_tile(const Tiling& tiling, const TileFft<T>& fft, const 
       store(column + kLanes<T>, re * w_im + im * w_re);
     }
   };
-  filter_columns(fft, parts.work, parts.line, multiply);
-}
-
-// ---- outputs
-
-// The epilogue and the store of one out vector of a tile whose columns stand in parts.work.
-template <class T>
-CK_NOINLINE void store_tile(const Problem& problem, const Tiling& tiling, const Operands& operands, int64_t unit,
-                            int64_t vector, int64_t row, int64_t column, const Parts<T>& parts) {
-  const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
-  const Epilogue& epilogue = operands.epilogue;
-  const T* residual = static_cast<const T*>(epilogue.residual);
-  const bool contiguous = problem.y.w == 1 && (!residual || problem.residual.w == 1);
-  int64_t filter[kLanes<T>], p[kLanes<T>], q[kLanes<T>], rows[kLanes<T>], columns[kLanes<T>], most = 0;
-  T* to[kLanes<T>];
-  const T* add[kLanes<T>];
-  T bias[kLanes<T>];
-  for (int l = 0; l < kLanes<T>; ++l) {
-    int64_t tile_row, tile_column;
-    tile_of(tiling, l, kLanes<T>, row, column, tile_row, tile_column);
-    filter[l] = filter_of<T>(problem, tiling, unit, vector, l);
-    p[l] = tile_row * tiling.rows.step;
-    q[l] = tile_column * tiling.columns.step;
-    const bool real = filter[l] >= 0 && tile_row < tiling.rows.tiles && tile_column < tiling.columns.tiles;
-    rows[l] = real ? min_of(tiling.rows.step, problem.p - p[l]) : 0;
-    columns[l] = real ? min_of(tiling.columns.step, problem.q - q[l]) : 0;
-    most = max_of(most, rows[l]);
-    if (!real) continue;
-    bias[l] = epilogue.bias ? static_cast<const T*>(epilogue.bias)[filter[l]] : T(0);
-    to[l] = static_cast<T*>(operands.y) + filter[l] * problem.y.c + p[l] * problem.y.h + q[l] * problem.y.w;
-    add[l] = residual ? residual + filter[l] * problem.residual.c + p[l] * problem.residual.h + q[l] * problem.residual.w
-                      : nullptr;
-  }
-  const int64_t width = whole_vectors<T>(tiling.columns.size);
-  for (int64_t i = 0; i < most; ++i) {
-    inverse_row(fft, parts.work, i, parts.line);
-    for (int64_t j = 0; j < tiling.columns.step; j += kLanes<T>) {
-      Vec<T> block[kLanes<T>];
-      for (int l = 0; l < kLanes<T>; ++l) block[l] = load(parts.line + (j + l) * kLanes<T>);
-      transpose<T>(block);
-      if (!contiguous) {
-        for (int l = 0; l < kLanes<T>; ++l) store(parts.rows + l * width + j, block[l]);
-        continue;
-      }
-      for (int l = 0; l < kLanes<T>; ++l) {
-        const int64_t count = min_of(columns[l] - j, kLanes<T>);
-        if (i >= rows[l] || count <= 0) continue;
-        Vec<T> v = block[l] + splat(bias[l]);
-        if (count == kLanes<T>) {
-          if (residual) v += load(add[l] + i * problem.residual.h + j);
-          store(to[l] + i * problem.y.h + j, activated<T>(epilogue, v));
-        } else {
-          if (residual) v += load_first(add[l] + i * problem.residual.h + j, count);
-          store_first(to[l] + i * problem.y.h + j, count, activated<T>(epilogue, v));
-        }
-      }
-    }
-    if (contiguous) continue;
-    for (int l = 0; l < kLanes<T>; ++l)
-      if (i < rows[l])
-        finish_row(problem, operands, filter[l], p[l] + i, q[l], parts.rows + l * width, columns[l]);
-  }
+  filter_columns(fft, parts.tile.work, parts.tile.line, multiply);
 }
 
 // ---- the kernel
@@ -476,7 +308,8 @@ Sizes sizes(const Problem& problem) {
   return bytes;
 }
 
-// Phase 0, if inputs are shared: a strip of tiles of one input vector. Phase 1: one out vector of a band.
+// Phase 0, if inputs are shared: a strip of tiles of one input vector. Phase 1: one out vector of a
+// band.
 template <class T>
 int64_t items(const Problem& problem, int64_t phase) {
   const Tiling tiling = tiling_of<T>(problem);
@@ -485,19 +318,21 @@ int64_t items(const Problem& problem, int64_t phase) {
     return tiling.units * tiling.in_vectors * (tiling.grid_rows + tiling.rows.pieces - 1) *
            ceil_div(tiling.grid_columns + tiling.columns.pieces - 1, strip_tiles(tiling));
   }
-  return ceil_div(tiling.grid_rows, tiling.band_rows) * ceil_div(tiling.grid_columns, tiling.band_columns) * tiling.units *
-         tiling.out_vectors;
+  return ceil_div(tiling.grid_rows, tiling.band_rows) *
+         ceil_div(tiling.grid_columns, tiling.band_columns) * tiling.units * tiling.out_vectors;
 }
 
 template <class T>
-void run_inputs(const Problem& problem, const Tiling& tiling, int64_t begin, int64_t end, const Operands& operands) {
+void run_inputs(const Problem& problem, const Tiling& tiling, int64_t begin, int64_t end,
+                const Operands& operands) {
   const Parts<T> parts = scratch_parts<T>(tiling, operands.scratch);
   int64_t bytes;
   const Spectra<T> x = shared_spectra<T>(tiling, operands.shared, bytes);
   const int64_t all = tiling.grid_columns + tiling.columns.pieces - 1, most = strip_tiles(tiling);
   const int64_t strips = ceil_div(all, most), rows = tiling.grid_rows + tiling.rows.pieces - 1;
   for (int64_t i = begin; i < end; ++i) {
-    const int64_t column = i % strips * most, row = i / strips % rows, vector = i / strips / rows % tiling.in_vectors;
+    const int64_t column = i % strips * most, row = i / strips % rows,
+                  vector = i / strips / rows % tiling.in_vectors;
     const int64_t unit = i / strips / rows / tiling.in_vectors;
     Spectra<T> to = x;
     to.data += unit * tiling.frequencies * x.step;
@@ -508,20 +343,24 @@ void run_inputs(const Problem& problem, const Tiling& tiling, int64_t begin, int
 
 // Tiles from (row, column) of the grid on whose only channel makes their only filter.
 template <class T>
-void run_fused(const Problem& problem, const Tiling& tiling, const T* weights, int64_t unit, int64_t row, int64_t column,
-               int64_t tiles, const Operands& operands, const Parts<T>& parts) {
+void run_fused(const Problem& problem, const Tiling& tiling, const T* weights, int64_t unit,
+               int64_t row, int64_t column, int64_t tiles, const Operands& operands,
+               const Parts<T>& parts) {
   const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
   const int64_t width = strip_width<T>(tiling, tiles);
-  gather(problem, tiling, static_cast<const T*>(operands.x), unit, 0, row, column, tiles, width, parts);
+  gather(problem, tiling, static_cast<const T*>(operands.x), unit, 0, row, column, tiles, width,
+         parts.tile);
   for (int64_t tile = 0; tile < tiles; ++tile) {
-    forward_rows(tiling, fft, parts.strip + tile * tiling.columns.step * kLanes<T>, width, parts.work);
+    forward_rows(tiling, fft, parts.tile.strip + tile * tiling.columns.step * kLanes<T>, width,
+                 parts.tile.work);
     filter_tile(tiling, fft, weights + unit * tiling.frequencies * weight_width<T>(tiling), parts);
-    store_tile(problem, tiling, operands, unit, 0, row, column + tile, parts);
+    store_tile(problem, tiling, operands, unit, 0, row, column + tile, parts.tile);
   }
 }
 
 template <class T>
-void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int64_t end, const Operands& operands) {
+void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int64_t end,
+               const Operands& operands) {
   const Parts<T> parts = scratch_parts<T>(tiling, operands.scratch);
   int64_t bytes;
   Spectra<T> x = shared_spectra<T>(tiling, operands.shared, bytes);
@@ -532,7 +371,8 @@ void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int6
   for (int64_t i = begin, last = -1; i < end;) {
     const int64_t first = i % tiling.out_vectors, unit = i / tiling.out_vectors % tiling.units;
     const int64_t band = i / tiling.out_vectors / tiling.units;
-    const int64_t row = band / across * tiling.band_rows, column = band % across * tiling.band_columns;
+    const int64_t row = band / across * tiling.band_rows,
+                  column = band % across * tiling.band_columns;
     const int64_t rows = min_of(tiling.band_rows, tiling.grid_rows - row);
     const int64_t columns = min_of(tiling.band_columns, tiling.grid_columns - column);
     const int64_t count = min_of(min_of(together(tiling), tiling.out_vectors - first), end - i);
@@ -541,7 +381,8 @@ void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int6
     if (tiling.fused) {
       for (int64_t j = 0; j < rows; ++j)
         for (int64_t done = 0; done < columns; done += most)
-          run_fused(problem, tiling, weights, unit, row + j, column + done, min_of(most, columns - done), operands, parts);
+          run_fused(problem, tiling, weights, unit, row + j, column + done,
+                    min_of(most, columns - done), operands, parts);
       continue;
     }
     if (tiling.shared) {
@@ -554,8 +395,8 @@ void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int6
       for (int64_t vector = 0; vector < tiling.in_vectors; ++vector)
         for (int64_t j = 0; j < rows + tiling.rows.pieces - 1; ++j)
           for (int64_t done = 0; done < all; done += most)
-            transform_inputs(problem, tiling, static_cast<const T*>(operands.x), unit, vector, row + j, column + done,
-                             min_of(most, all - done), x, parts);
+            transform_inputs(problem, tiling, static_cast<const T*>(operands.x), unit, vector,
+                             row + j, column + done, min_of(most, all - done), x, parts);
     }
     multiply(tiling, weights, unit, first, count, row, column, rows, columns, x, parts);
     const Spectra<T>& y = parts.y;
@@ -563,14 +404,16 @@ void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int6
       for (int64_t j = 0; j < rows; ++j)
         for (int64_t tile = 0; tile < columns; ++tile) {
           const int64_t place = (j * y.columns + tile) * y.vectors + which;
-          inverse_columns(fft, y.data + place * 2 * kLanes<T>, y.step, parts.work);
-          store_tile(problem, tiling, operands, unit, first + which, row + j, column + tile, parts);
+          inverse_columns(fft, y.data + place * 2 * kLanes<T>, y.step, parts.tile.work);
+          store_tile(problem, tiling, operands, unit, first + which, row + j, column + tile,
+                     parts.tile);
         }
   }
 }
 
 template <class T>
-void run(const Problem& problem, int64_t phase, int64_t begin, int64_t end, const Operands& operands) {
+void run(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
+         const Operands& operands) {
   const Tiling& tiling = *static_cast<const Tiling*>(operands.packed);
   if (phase == 0)
     run_inputs<T>(problem, tiling, begin, end, operands);
@@ -579,8 +422,10 @@ void run(const Problem& problem, int64_t phase, int64_t begin, int64_t end, cons
 }
 
 const Kernel kKernels[] = {
-    {"float32", kFloat32, kNchw, kNchw, always, sizes<float>, 2, items<float>, prepare<float>, run<float>},
-    {"float64", kFloat64, kNchw, kNchw, always, sizes<double>, 2, items<double>, prepare<double>, run<double>},
+    {"float32", kFloat32, kNchw, kNchw, always, sizes<float>, 2, items<float>, prepare<float>,
+     run<float>},
+    {"float64", kFloat64, kNchw, kNchw, always, sizes<double>, 2, items<double>, prepare<double>,
+     run<double>},
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
-// y[k][i] = b[k] + sum over c of w[k][c] x[c][i],     i = p q_count + q, the pixel x[.][p u -
-// pad][q u - pad]
+// y[k][i] = b[k] + sum over c of w[k][c] x[c][i]
+//
+// Pixel i = p q_count + q of the output reads x at row p u - pad_top, column q v - pad_left.
 //
 // A 1x1 filter is a matrix product. Its pixels are copied a few panels at a time, padding, strides
 // and foreign layouts undone on the way; where the rows of x follow each other and few filters
@@ -18,8 +19,7 @@ namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
 
-// ---- the product
-// ----------------------------------------------------------------------------------------------------
+// ---- the product -----------------------------------------------------------------------------
 
 // A tile of a product: sum[i][v] over d of a[d a_depth + i] b[d b_depth + v lanes ..]. The last
 // vector of b stands at `last`, which may overlap its neighbour, so that nothing is read past the
@@ -53,32 +53,37 @@ CK_INLINE void product(const Product<T>& of, Vec<T> (&sum)[kRows][kVecs]) {
     const int64_t stop = of.depth - done < kPartial ? of.depth : done + kPartial;
     const bool first = done == 0;
     CK_UNROLL(32)
-    for (int i = 0; i < kRows; ++i) CK_UNROLL(8)
-    for (int v = 0; v < kVecs; ++v) sum[i][v] = Vec<T>{};
+    for (int i = 0; i < kRows; ++i) {
+      CK_UNROLL(8)
+      for (int v = 0; v < kVecs; ++v) sum[i][v] = Vec<T>{};
+    }
     CK_UNROLL(4)
     for (; done < stop; ++done) one_depth();
     if (first && done == of.depth) return;
     CK_UNROLL(32)
-    for (int i = 0; i < kRows; ++i) CK_UNROLL(8)
-    for (int v = 0; v < kVecs; ++v) total[i][v] = first ? sum[i][v] : total[i][v] + sum[i][v];
+    for (int i = 0; i < kRows; ++i) {
+      CK_UNROLL(8)
+      for (int v = 0; v < kVecs; ++v) total[i][v] = first ? sum[i][v] : total[i][v] + sum[i][v];
+    }
     if (done == of.depth) break;
   }
   CK_UNROLL(32)
-  for (int i = 0; i < kRows; ++i) CK_UNROLL(8)
-  for (int v = 0; v < kVecs; ++v) sum[i][v] = total[i][v];
+  for (int i = 0; i < kRows; ++i) {
+    CK_UNROLL(8)
+    for (int v = 0; v < kVecs; ++v) sum[i][v] = total[i][v];
+  }
 }
 
-// ---- pixels in and out
-// ----------------------------------------------------------------------------------------------
+// ---- pixels in and out -----------------------------------------------------------------------
 
 CK_INLINE bool rows_follow(const Problem& problem, const Strides& strides) {
   return problem.p == 1 || strides.h == problem.q * strides.w;
 }
-// Whether pixel i of every channel stands at x + i.
+// Whether pixel i of every channel stands at x + i; equal sizes at stride 1 mean that there is no
+// padding.
 CK_INLINE bool in_place(const Problem& problem) {
   return problem.stride_h == 1 && problem.stride_w == 1 && problem.p == problem.h &&
-         problem.q == problem.w && problem.x.w == 1 && rows_follow(problem, problem.x) &&
-         problem.pad_top == 0 && problem.pad_left == 0;
+         problem.q == problem.w && problem.x.w == 1 && rows_follow(problem, problem.x);
 }
 CK_INLINE bool flat_output(const Problem& problem, const Operands& operands) {
   return rows_follow(problem, problem.y) &&
@@ -126,8 +131,7 @@ CK_NOINLINE void store_pixels(const Problem& problem, const Operands& operands, 
   }
 }
 
-// ---- variant "pixels": a = filters, b = pixels
-// -------------------------------------------------------------------------
+// ---- variant "pixels": a = filters, b = pixels -----------------------------------------------
 
 // Sums in registers: 8 x 3 of 32, 6 x 2 of 16, 4 x 2 where a product needs a register too. With 16
 // registers two vectors and more filters read less of the panel per multiply-add than 4 x 3 does,
@@ -168,8 +172,8 @@ PixelGrid pixel_grid(const Problem& problem) {
   grid.groups = (grid.tiles + grid.tiles_per_group - 1) / grid.tiles_per_group;
   return grid;
 }
-// Filters of the tile that begins with filter first: the last tile is the smallest power of two
-// that holds what is left.
+// Filters of the tile that begins with filter first: what is left for the last one takes a
+// tile of 1, 2, 4 or kFilters.
 CK_INLINE int64_t tile_rows(const Problem& problem, int64_t first) {
   const int64_t left = problem.k - first;
   return left > 4 ? kFilters : left > 2 ? 4 : left;
@@ -239,9 +243,11 @@ CK_NOINLINE void pixel_tile(const Product<T>& of, const Target<T>& to) {
   // One vector of room in front: the last vector may overlap what stands before a panel of one.
   alignas(kVectorBytes) T rows[kRows][(kVecs + 1) * kLanes<T>];
   CK_UNROLL(32)
-  for (int i = 0; i < kRows; ++i) CK_UNROLL(8)
-  for (int v = 0; v < kVecs; ++v)
-    store(rows[i] + kLanes<T> + (v == kVecs - 1 ? of.last : v * kLanes<T>), sum[i][v]);
+  for (int i = 0; i < kRows; ++i) {
+    CK_UNROLL(8)
+    for (int v = 0; v < kVecs; ++v)
+      store(rows[i] + kLanes<T> + (v == kVecs - 1 ? of.last : v * kLanes<T>), sum[i][v]);
+  }
   for (int64_t i = 0; i < to.filters; ++i)
     store_pixels(problem, to.operands, to.flat, to.filter + i, to.first, to.count,
                  rows[i] + kLanes<T>);
@@ -327,8 +333,7 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
   }
 }
 
-// ---- variant "filters": a = pixels, b = filters
-// ------------------------------------------------------------------------
+// ---- variant "filters": a = pixels, b = filters ----------------------------------------------
 
 // Blocks of at most kBlock pixels, split evenly into tiles of at most kPixels; panels of kPanelVecs
 // vectors of filters.
@@ -388,8 +393,10 @@ CK_NOINLINE void filter_tile(const Product<T>& of, T* sums) {
   Vec<T> sum[kRows][kPanelVecs];
   product<T, kRows, kPanelVecs>(of, sum);
   CK_UNROLL(32)
-  for (int i = 0; i < kRows; ++i) CK_UNROLL(8)
-  for (int v = 0; v < kPanelVecs; ++v) store(sums + (i * kPanelVecs + v) * kLanes<T>, sum[i][v]);
+  for (int i = 0; i < kRows; ++i) {
+    CK_UNROLL(8)
+    for (int v = 0; v < kPanelVecs; ++v) store(sums + (i * kPanelVecs + v) * kLanes<T>, sum[i][v]);
+  }
 }
 template <class T, int kRows>
 CK_INLINE void filter_tile_of(int64_t rows, const Product<T>& of, T* sums) {
@@ -431,8 +438,7 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
   }
 }
 
-// ---- the table
-// ------------------------------------------------------------------------------------------------------
+// ---- the table -------------------------------------------------------------------------------
 
 // Filters fill the vectors where they fill them better than pixels do and x is small.
 template <class T>
