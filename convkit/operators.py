@@ -17,7 +17,7 @@ from convkit import _convkit
 from convkit.backends import Array, enter
 from convkit.epilogue import IDENTITY, Activation, ActivationLike
 from convkit.epilogue import activation as activation_of
-from convkit.plan import check_out
+from convkit.plan import check_out, whole_elements
 from convkit.problem import (
     DTYPES,
     MOST_BYTES,
@@ -221,7 +221,7 @@ def linear(
         problem,
         many.T[None, :, None, :],
         turned[None, :, None, :],
-        weights=np.ascontiguousarray(few),
+        weights=whole_elements(np.ascontiguousarray(few)),
         residual=each,
         activation=chosen,
         work=n * k * c,
@@ -703,16 +703,8 @@ def _run(
     """One call of an operator's kernel; all four-dimensional arrays."""
     plan = _convkit.Plan(name, tuple(problem), weights, None, *activation, -1, _convkit.NO_LIMIT)
     most = max((y.size if work is None else work) // ELEMENTS_PER_THREAD, 1)
-    x, residual = _whole_elements(x), None if residual is None else _whole_elements(residual)
+    x, residual = whole_elements(x), None if residual is None else whole_elements(residual)
     plan.run(x, residual, y, min(get_num_threads(), most))
-
-
-def _whole_elements(array: Array) -> Array:
-    """Kernels step in elements; fields of packed records, which do not, are copied."""
-    if all(step % array.itemsize == 0 for step in array.strides):
-        return array
-    copied: Array = array.copy()
-    return copied
 
 
 def _require(**arrays: object) -> None:

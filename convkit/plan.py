@@ -113,8 +113,8 @@ class Plan:
             y = out
         y4 = _four(y)
         self._native.run(
-            _whole_elements(_four(x4)),
-            None if residual is None else _whole_elements(_four(residual)),
+            whole_elements(_four(x4)),
+            None if residual is None else whole_elements(_four(residual)),
             y4,
             get_num_threads(),
         )
@@ -142,11 +142,11 @@ def _four(array: Array) -> Array:
     return array[(None,) * (4 - array.ndim)] if array.ndim < 4 else array
 
 
-def _whole_elements(array: Array) -> Array:
-    """Kernels step in elements; fields of packed records, which do not, are copied."""
-    if all(step % array.itemsize == 0 for step in array.strides):
+def whole_elements(array: Array) -> Array:
+    """Kernels step in elements from an element's address: fields of packed records are copied."""
+    if array.flags.aligned and all(step % array.itemsize == 0 for step in array.strides):
         return array
-    return array.copy()
+    return np.array(array, order="C", copy=True, subok=False)
 
 
 def check_out(out: Array, shape: tuple[int, ...], **inputs: Array | None) -> None:
@@ -155,6 +155,8 @@ def check_out(out: Array, shape: tuple[int, ...], **inputs: Array | None) -> Non
         raise ValueError(f"out has shape {out.shape}: expected {shape}")
     if not out.flags.writeable:
         raise ValueError("out is read-only: expected an array that can be written")
+    if not out.flags.aligned:
+        raise ValueError(f"out begins inside an element: expected an address of {out.itemsize}s")
     if any(step % out.itemsize for step, size in zip(out.strides, shape, strict=True) if size > 1):
         raise ValueError(f"out has strides {out.strides}: expected multiples of {out.itemsize}")
     if not out.flags.c_contiguous and _overlaps_itself(out):

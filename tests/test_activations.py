@@ -228,6 +228,13 @@ def test_out_that_overlaps_is_refused():
     np.testing.assert_array_equal(memory, np.arange(-5.0, 6.0))
 
 
+def test_out_inside_an_element_is_refused():
+    out = np.zeros(17, np.uint8)[1:].view(np.float32)
+    with pytest.raises(ValueError, match="out begins inside an element"):
+        convkit.relu(np.ones(4, np.float32), out=out)
+    assert not out.any()
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_threads_do_not_change_bits(threads):
     x = np.random.default_rng(8).standard_normal((3, 5, 111, 97)).astype(np.float32)

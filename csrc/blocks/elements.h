@@ -1,5 +1,6 @@
-// Walking y element by element: y[c][h][w] = activate(body(x[c][h][w]) + residual[c][h][w]) in runs as long as the strides
-// allow. Which elements make a run depends on the strides, what is done to each of them does not.
+// Walking y element by element: y[c][h][w] = activate(body(x[c][h][w]) + residual[c][h][w]) in runs
+// as long as the strides allow. Which elements make a run depends on the strides, what is done to
+// each of them does not.
 #pragma once
 #include "epilogue.h"
 #include "kernel.h"
@@ -8,7 +9,8 @@
 namespace convkit {
 namespace CONVKIT_ISA {
 
-// Elements of one item: large enough to hide its cost, small enough that one image serves many threads.
+// Elements of one item: large enough to hide its cost, small enough that one image serves many
+// threads.
 constexpr int64_t kPiece = 4096;
 // Elements that are computed at a time; they stay in the first cache.
 constexpr int64_t kRun = 512;
@@ -20,8 +22,9 @@ struct Axis {
   int64_t size, x, y, residual, channel;
 };
 
-// The axes of one image, outermost first, without those of size 1 and with those joined that follow on one another.
-// by_channel: elements of two channels are joined only along the channels themselves.
+// The axes of one image, outermost first, without those of size 1 and with those joined that follow
+// on one another. by_channel: elements of two channels are joined only along the channels
+// themselves.
 CK_INLINE int element_axes(const Problem& problem, bool by_channel, Axis (&axes)[3]) {
   const Axis c = {problem.k, problem.x.c, problem.y.c, problem.residual.c, by_channel ? 1 : 0};
   const Axis h = {problem.p, problem.x.h, problem.y.h, problem.residual.h, 0};
@@ -34,7 +37,8 @@ CK_INLINE int element_axes(const Problem& problem, bool by_channel, Axis (&axes)
     if (axis.size == 1) continue;
     Axis* outer = count ? &axes[count - 1] : nullptr;
     if (outer && outer->x == axis.size * axis.x && outer->y == axis.size * axis.y &&
-        outer->residual == axis.size * axis.residual && outer->channel == axis.size * axis.channel) {
+        outer->residual == axis.size * axis.residual &&
+        outer->channel == axis.size * axis.channel) {
       const int64_t size = outer->size * axis.size;
       *outer = axis;
       outer->size = size;
@@ -50,19 +54,22 @@ CK_INLINE int element_axes(const Problem& problem, bool by_channel, Axis (&axes)
 template <class T, class Function>
 CK_INLINE void each_vector(T* values, int64_t count, const Function& function) {
   int64_t i = 0;
-  for (; i + kLanes<T> <= count; i += kLanes<T>) store(values + i, function(load(values + i), i, int64_t(kLanes<T>)));
-  if (i < count) store_first(values + i, count - i, function(load_first(values + i, count - i), i, count - i));
+  for (; i + kLanes<T> <= count; i += kLanes<T>)
+    store(values + i, function(load(values + i), i, int64_t(kLanes<T>)));
+  if (i < count)
+    store_first(values + i, count - i, function(load_first(values + i, count - i), i, count - i));
 }
 template <class T>
 CK_INLINE Vec<T> load_some(const T* from, int64_t count) {
   return count == kLanes<T> ? load(from) : load_first(from, count);
 }
 
-// Elements [begin, end) of the image, in the order of element_axes. body(values, count, channel, along_channels) changes
-// values in place; value i belongs to channel + i if along_channels, else to channel.
+// Elements [begin, end) of the image, in the order of element_axes. body(values, count, channel,
+// along_channels) changes values in place; value i belongs to channel + i if along_channels, else
+// to channel.
 template <class T, class Body>
-CK_INLINE void each_run(const Problem& problem, const Operands& operands, bool by_channel, int64_t begin, int64_t end,
-                        const Body& body) {
+CK_INLINE void each_run(const Problem& problem, const Operands& operands, bool by_channel,
+                        int64_t begin, int64_t end, const Body& body) {
   Axis axes[3];
   const int count = element_axes(problem, by_channel, axes);
   const Axis inner = axes[count - 1];

@@ -1,6 +1,7 @@
-// Pooling by rows: the rows of a window are joined first, whole rows at a time, then the columns of what came out. Where
-// the stride is not 1 the joined row is dealt out into its `stride` phases, so that every tap reads consecutive elements.
-// Rows in scratch are filled up to whole blocks, so that the short rows of deep layers need no scalar tails.
+// Pooling by rows: the rows of a window are joined first, whole rows at a time, then the columns of
+// what came out. Where the stride is not 1 the joined row is dealt out into its `stride` phases, so
+// that every tap reads consecutive elements. Rows in scratch are filled up to whole blocks, so that
+// the short rows of deep layers need no scalar tails.
 #pragma once
 #include "arena.h"
 #include "epilogue.h"
@@ -9,18 +10,21 @@
 namespace convkit {
 namespace CONVKIT_ISA {
 
-// f(i) for i from 0 to count rounded up to a block; the compiler makes vectors of the inner loop. Joining is one exact
-// comparison or one addition an element, so a vector's width changes no bits.
+// f(i) for i from 0 to count rounded up to a block; the compiler makes vectors of the inner loop.
+// Joining is one exact comparison or one addition an element, so a vector's width changes no bits.
 template <class T, class Function>
 CK_INLINE void each_block(int64_t count, const Function& function) {
   for (int64_t block = 0; block < count; block += kLanes<T>)
     for (int64_t i = 0; i < kLanes<T>; ++i) function(block + i);
 }
-CK_INLINE int64_t whole_blocks(int64_t count, int64_t lanes) { return (count + lanes - 1) / lanes * lanes; }
+CK_INLINE int64_t whole_blocks(int64_t count, int64_t lanes) {
+  return (count + lanes - 1) / lanes * lanes;
+}
 
 template <class T, class Sum>
 struct PoolParts {
-  T* line;      // [w] one row of the image, where it is not consecutive there, or the rest of one after its blocks
+  T* line;  // [w] one row of the image, where it is not consecutive there, or the rest of one after
+            // its blocks
   Sum* joined;  // [width] the rows of a window joined, with padding on both sides
   Sum* phases;  // [phases that a tap falls in][pitch], for strides above 1
   Sum* total;   // [q]
@@ -32,11 +36,15 @@ CK_INLINE PoolParts<T, Sum> pool_parts(const Problem& problem, void* base) {
   Arena from = arena(base);
   PoolParts<T, Sum> parts{};
   constexpr int64_t kBlock = kLanes<T>;
-  const int64_t needed = (problem.q - 1) * problem.stride_w + problem.s, given = problem.pad_left + problem.w;
+  const int64_t needed = (problem.q - 1) * problem.stride_w + problem.s,
+                given = problem.pad_left + problem.w;
   parts.width = needed > given ? needed : given;
-  parts.pitch = problem.q + (problem.s - 1) / problem.stride_w + kBlock;  // the last tap's block begins before q
-  const int64_t phases = problem.stride_w <= 2 || problem.stride_w < problem.s ? problem.stride_w : problem.s;
-  const int64_t reached = problem.stride_w == 2 ? 2 * parts.pitch : 0;  // what dealing out whole blocks reads
+  parts.pitch = problem.q + (problem.s - 1) / problem.stride_w +
+                kBlock;  // the last tap's block begins before q
+  const int64_t phases =
+      problem.stride_w <= 2 || problem.stride_w < problem.s ? problem.stride_w : problem.s;
+  const int64_t reached =
+      problem.stride_w == 2 ? 2 * parts.pitch : 0;  // what dealing out whole blocks reads
   parts.line = take<T>(from, whole_blocks(problem.w, kBlock));
   parts.joined = take<Sum>(from, (parts.width > reached ? parts.width : reached) + kBlock);
   parts.phases = take<Sum>(from, problem.stride_w == 1 ? 0 : phases * parts.pitch + kBlock);
@@ -55,10 +63,11 @@ CK_INLINE WindowRows window_rows(const Problem& problem, int64_t p) {
   return {first < 0 ? 0 : first, last > problem.h ? problem.h : last};
 }
 
-// parts.total[q] = all of the window of (p, q) in this channel, joined; `empty` stands in the padding.
+// parts.total[q] = all of the window of (p, q) in this channel, joined; `empty` stands in the
+// padding.
 template <class T, class Sum, class Join>
-CK_INLINE void pool_row(const Problem& problem, const T* channel, int64_t p, const PoolParts<T, Sum>& parts, Sum empty,
-                        const Join& join) {
+CK_INLINE void pool_row(const Problem& problem, const T* channel, int64_t p,
+                        const PoolParts<T, Sum>& parts, Sum empty, const Join& join) {
   const WindowRows rows = window_rows(problem, p);
   Sum* const inside = parts.joined + problem.pad_left;
   each_block<T>(problem.w, [&](int64_t i) { inside[i] = empty; });

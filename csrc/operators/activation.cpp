@@ -1,11 +1,13 @@
-// y[i] = activate(x[i] + residual[i]), element by element; `add` is this with a residual, an activation by itself without.
-// `activate` also serves every epilogue. kernel.h has the formulas; each is written here so that its own error stays
-// below 4 eps of the result for every finite input and the infinities. float32 is computed in double and rounded once.
-//   sigmoid(v) = e / (1 + e),  e = exp(-|v|) (1 / (1 + e) for v >= 0)          silu(v) = v sigmoid(v)
-//   tanh(v)    = sign(v) m / (m + 2),  m = exp(2 |v|) - 1, without cancellation near 0
+// y[i] = activate(x[i] + residual[i]), element by element; `add` is this with a residual, an
+// activation by itself without. `activate` also serves every epilogue. kernel.h has the formulas;
+// each is written here so that its own error stays below 4 eps of the result for every finite input
+// and the infinities. float32 is computed in double and rounded once.
+//   sigmoid(v) = e / (1 + e),  e = exp(-|v|) (1 / (1 + e) for v >= 0)          silu(v) = v
+//   sigmoid(v) tanh(v)    = sign(v) m / (m + 2),  m = exp(2 |v|) - 1, without cancellation near 0
 //   gelu(v)    = max(v, 0) - tail(|v|),  tail(z) = z Phi(-z) = z exp(-z^2 / 2) F(z) / (1 + z)
-// F is smooth and lies between 0.39 and 0.51 on all of [0, inf): one polynomial in t = (z - 4) / (z + 4) covers it, as in
-// M. M. Shepherd, J. G. Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < inf", 1981.
+// F is smooth and lies between 0.39 and 0.51 on all of [0, inf): one polynomial in t = (z - 4) / (z
+// + 4) covers it, as in M. M. Shepherd, J. G. Laframboise, "Chebyshev approximation of (1 + 2x)
+// exp(x^2) erfc x in 0 <= x < inf", 1981.
 #include "blocks/elements.h"
 #include "blocks/epilogue.h"
 #include "blocks/exponential.h"
@@ -15,8 +17,9 @@ namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
 
-// F(z) = (1 + z) exp(z^2 / 2) Phi(-z) by powers of t, interpolated in the Chebyshev points: relative error 3e-9 up to
-// z = 16, beyond which float32 underflows, and 4e-17 up to z = 40, beyond which float64 does.
+// F(z) = (1 + z) exp(z^2 / 2) Phi(-z) by powers of t, interpolated in the Chebyshev points:
+// relative error 3e-9 up to z = 16, beyond which float32 underflows, and 4e-17 up to z = 40, beyond
+// which float64 does.
 template <class T>
 struct Gaussian;
 template <>
@@ -24,8 +27,8 @@ struct Gaussian<float> {
   static constexpr double kEnd = 16;
   static constexpr int kCount = 11;
   static constexpr double kPowers[kCount] = {
-      0.4720532062828421,   -0.09670346848501019,   0.01399964663668011,   0.028600051516509132,
-      -0.03219794671132381, 0.017939228037366292,   -0.005001626277899434, -0.0002989144813298353,
+      0.4720532062828421,    -0.09670346848501019,   0.01399964663668011,   0.028600051516509132,
+      -0.03219794671132381,  0.017939228037366292,   -0.005001626277899434, -0.0002989144813298353,
       0.0006904429920806671, -6.823701398419209e-05, -7.50647144480142e-05};
 };
 template <>
@@ -33,17 +36,19 @@ struct Gaussian<double> {
   static constexpr double kEnd = 40;
   static constexpr int kCount = 26;
   static constexpr double kPowers[kCount] = {
-      0.47205320650984467,    -0.09670347732652576,   0.013999634724424587,    0.028600364053545303,
-      -0.03219783742803773,   0.01793609747986559,    -0.005002378592128895,   -0.0002856231011245299,
-      0.0006948971170463732,  -9.443022451077919e-05, -8.785326715025308e-05,  2.1249878071315503e-05,
-      1.3627216924860428e-05, -3.4315426863575374e-06, -2.6138354291981633e-06, 4.02796706762413e-07,
-      5.535867610515549e-07,  4.368254355826958e-09,  -1.1266449601441193e-07, -2.3149676692193936e-08,
-      1.858912669147192e-08,  8.4406110146191e-09,    -1.7247183694342513e-09, -1.565639437021121e-09,
+      0.47205320650984467,     -0.09670347732652576,    0.013999634724424587,
+      0.028600364053545303,    -0.03219783742803773,    0.01793609747986559,
+      -0.005002378592128895,   -0.0002856231011245299,  0.0006948971170463732,
+      -9.443022451077919e-05,  -8.785326715025308e-05,  2.1249878071315503e-05,
+      1.3627216924860428e-05,  -3.4315426863575374e-06, -2.6138354291981633e-06,
+      4.02796706762413e-07,    5.535867610515549e-07,   4.368254355826958e-09,
+      -1.1266449601441193e-07, -2.3149676692193936e-08, 1.858912669147192e-08,
+      8.4406110146191e-09,     -1.7247183694342513e-09, -1.565639437021121e-09,
       -3.1952904136783923e-11, 9.332409795989569e-11};
 };
 
-// Beyond this distance from 0 the exponential is 0 in T or, beside 1, lost: bounding the argument keeps 2^j in range and
-// turns infinities into numbers, so that -inf * 0 does not arise.
+// Beyond this distance from 0 the exponential is 0 in T or, beside 1, lost: bounding the argument
+// keeps 2^j in range and turns infinities into numbers, so that -inf * 0 does not arise.
 template <class T>
 constexpr double kFar = sizeof(T) == 4 ? 120 : 800;
 
@@ -53,10 +58,12 @@ CK_INLINE Real with_sign(Real v, Real sign) {
   return Real(RealBits(v) | bit);
 }
 
-// factor(v) / (1 + e) scaled by e for v < 0, where e = exp(-|v|): sigmoid for a factor of 1, silu for v itself.
+// factor(v) / (1 + e) scaled by e for v < 0, where e = exp(-|v|): sigmoid for a factor of 1, silu
+// for v itself.
 template <class T>
 CK_INLINE Real logistic(Real v, Real factor) {
-  const Power e = power<kExponentialTerms<T>, sizeof(T) == 8>(-bounded_above(magnitude(v), kFar<T>), Real{});
+  const Power e =
+      power<kExponentialTerms<T>, sizeof(T) == 8>(-bounded_above(magnitude(v), kFar<T>), Real{});
   const Real one = splat(1.0), tail = one + e.q;
   const Real ratio = (v < 0 ? factor * tail : factor) / (one + tail * e.once * e.twice);
   return ratio * (v < 0 ? e.once : one) * (v < 0 ? e.twice : one);
@@ -81,7 +88,8 @@ CK_INLINE Real gaussian_unit(Real v) {
   for (int i = G::kCount - 2; i >= 0; --i) sum = sum * t + splat(G::kPowers[i]);
   // An error of z^2 is one of the result: at z = 38 a rounded square would cost 700 eps.
   const Exact square = sizeof(T) == 8 ? exact_product(z, z) : Exact{z * z, Real{}};
-  const Power e = power<kExponentialTerms<T>, sizeof(T) == 8>(splat(-0.5) * square.hi, splat(-0.5) * square.lo);
+  const Power e =
+      power<kExponentialTerms<T>, sizeof(T) == 8>(splat(-0.5) * square.hi, splat(-0.5) * square.lo);
   const Real tail = z * sum / (splat(1.0) + z) * (splat(1.0) + e.q) * e.once * e.twice;
   return v < 0 ? -tail : v - tail;
 }
@@ -90,12 +98,14 @@ CK_INLINE Real gaussian_unit(Real v) {
 template <class Function>
 CK_INLINE void map(double* values, int64_t count, const Function& function) {
   int64_t i = 0;
-  for (; i + kLanes<double> <= count; i += kLanes<double>) store(values + i, function(load(values + i)));
+  for (; i + kLanes<double> <= count; i += kLanes<double>)
+    store(values + i, function(load(values + i)));
   if (i < count) store_first(values + i, count - i, function(load_first(values + i, count - i)));
 }
 template <class Function>
 CK_INLINE void map(float* values, int64_t count, const Function& function) {
-  constexpr int64_t kTile = 64;  // widened by plain loops, which the compiler turns into conversions of whole vectors
+  constexpr int64_t kTile =
+      64;  // widened by plain loops, which the compiler turns into conversions of whole vectors
   alignas(kVectorBytes) double wide[kTile];
   for (; count >= kTile; values += kTile, count -= kTile) {
     for (int64_t i = 0; i < kTile; ++i) wide[i] = values[i];
@@ -112,7 +122,8 @@ CK_INLINE void activate_all(int64_t activation, double a, double b, T* values, i
   const Real low = splat(a), high = splat(b);
   switch (activation) {
     case kRelu: return map(values, count, [](Real v) { return bounded_below(v, 0); });
-    case kClip: return map(values, count, [=](Real v) { return bounded_above(bounded_below(v, a), b); });
+    case kClip:
+      return map(values, count, [=](Real v) { return bounded_above(bounded_below(v, a), b); });
     case kLeakyRelu: return map(values, count, [=](Real v) { return v < 0 ? low * v : v; });
     case kElu:
       return map(values, count, [=](Real v) {
@@ -121,8 +132,9 @@ CK_INLINE void activate_all(int64_t activation, double a, double b, T* values, i
     case kHardSigmoid:
       // The default slope stands for an exact sixth, so that v = -3 gives 0 as everywhere else.
       if (a == 1.0 / 6 && b == 0.5)
-        return map(values, count,
-                   [](Real v) { return bounded_above(bounded_below(v + splat(3.0), 0), 6) * splat(1.0 / 6); });
+        return map(values, count, [](Real v) {
+          return bounded_above(bounded_below(v + splat(3.0), 0), 6) * splat(1.0 / 6);
+        });
       // The sum may cancel almost all of a v, so that the product's rounding error counts.
       return map(values, count, [=](Real v) {
         const Real plain = low * v + high;
@@ -137,7 +149,8 @@ CK_INLINE void activate_all(int64_t activation, double a, double b, T* values, i
         const Real u = bounded_below(v, -3);
         return u * (bounded_above(u + splat(3.0), 6) * splat(1.0 / 6));
       });
-    case kSilu: return map(values, count, [](Real v) { return logistic<T>(v, bounded_below(v, -kFar<T>)); });
+    case kSilu:
+      return map(values, count, [](Real v) { return logistic<T>(v, bounded_below(v, -kFar<T>)); });
     case kGelu: return map(values, count, [](Real v) { return gaussian_unit<T>(v); });
     default: return;
   }
@@ -156,7 +169,8 @@ namespace {
 
 template <class T>
 void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {
-  each_run<T>(problem, operands, false, begin * kPiece, end * kPiece, [](T*, int64_t, int64_t, bool) {});
+  each_run<T>(problem, operands, false, begin * kPiece, end * kPiece,
+              [](T*, int64_t, int64_t, bool) {});
 }
 Sizes sizes(const Problem&) { return {0, 0, 0}; }
 bool always(const Problem&) { return true; }

@@ -1,6 +1,7 @@
 // y[c][p][q] = 1 / count sum over r, s of x[c][p u + r][q u + s] inside the image     (u: stride)
-// count: the window's pixels inside the image, or (kCountPadding) inside the padded image. p and q may count a last window
-// that the padding does not fill (ceil_mode). Sums are float64 for both dtypes.
+// count: the window's pixels inside the image, or (kCountPadding) inside the padded image. p and q
+// may count a last window that the padding does not fill (ceil_mode). Sums are float64 for both
+// dtypes.
 #include "blocks/pooling.h"
 #include "kernel.h"
 
@@ -19,9 +20,11 @@ bool always(const Problem&) { return true; }
 int64_t items(const Problem& problem, int64_t) { return problem.c * problem.p; }
 void prepare(const Problem&, const void*, void*) {}
 
-// How much of a window of `size` at `first` counts, on an axis with so many pixels and so much padding after them.
+// How much of a window of `size` at `first` counts, on an axis with so many pixels and so much
+// padding after them.
 int64_t counted(int64_t first, int64_t size, int64_t pixels, int64_t after, int64_t count) {
-  const int64_t end = count == kCountPadding ? pixels + after : pixels, last = first + size < end ? first + size : end;
+  const int64_t end = count == kCountPadding ? pixels + after : pixels,
+                last = first + size < end ? first + size : end;
   return last - (count == kCountPadding || first > 0 ? first : 0);
 }
 
@@ -31,12 +34,13 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
   const T* x = static_cast<const T*>(operands.x);
   for (int64_t i = begin; i < end; ++i) {
     const int64_t c = i / problem.p, p = i % problem.p;
-    pool_row<T, double>(problem, x + c * problem.x.c, p, parts, 0.0, [](double sum, double v) { return sum + v; });
-    const int64_t rows = counted(p * problem.stride_h - problem.pad_top, problem.r, problem.h, problem.pad_bottom,
-                                 problem.padding_mode);
+    pool_row<T, double>(problem, x + c * problem.x.c, p, parts, 0.0,
+                        [](double sum, double v) { return sum + v; });
+    const int64_t rows = counted(p * problem.stride_h - problem.pad_top, problem.r, problem.h,
+                                 problem.pad_bottom, problem.padding_mode);
     for (int64_t q = 0; q < problem.q; ++q) {
-      const int64_t columns = counted(q * problem.stride_w - problem.pad_left, problem.s, problem.w, problem.pad_right,
-                                      problem.padding_mode);
+      const int64_t columns = counted(q * problem.stride_w - problem.pad_left, problem.s, problem.w,
+                                      problem.pad_right, problem.padding_mode);
       parts.result[q] = T(parts.total[q] / double(rows * columns));
     }
     finish_row(problem, operands, c, p, 0, parts.result, problem.q);

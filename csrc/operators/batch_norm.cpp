@@ -1,6 +1,7 @@
-// y[c][h][w] = activate((x[c][h][w] - mean[c]) scale[c] + beta[c] + residual),  scale = gamma / sqrt(var + eps)
-// The mean is taken off first instead of folded into beta: where it is large, x - mean keeps the digits that x scale and
-// mean scale would lose to each other. `w` is (gamma[c], beta[c], mean[c], var[c], eps) in one row; groups is 0.
+// y[c][h][w] = activate((x[c][h][w] - mean[c]) scale[c] + beta[c] + residual),  scale = gamma /
+// sqrt(var + eps) The mean is taken off first instead of folded into beta: where it is large, x -
+// mean keeps the digits that x scale and mean scale would lose to each other. `w` is (gamma[c],
+// beta[c], mean[c], var[c], eps) in one row; groups is 0.
 #include <math.h>
 
 #include "blocks/arena.h"
@@ -37,7 +38,8 @@ template <class T>
 void prepare(const Problem& problem, const void* w, void* packed) {
   const Parts<T> parts = packed_parts<T>(problem, packed);
   const T* gamma = static_cast<const T*>(w);
-  const T *beta = gamma + problem.c, *mean = beta + problem.c, *var = mean + problem.c, *eps = var + problem.c;
+  const T *beta = gamma + problem.c, *mean = beta + problem.c, *var = mean + problem.c,
+          *eps = var + problem.c;
   for (int64_t c = 0; c < problem.c; ++c) {
     parts.mean[c] = mean[c];
     parts.scale[c] = T(double(gamma[c]) / sqrt(double(var[c]) + double(*eps)));
@@ -45,8 +47,8 @@ void prepare(const Problem& problem, const void* w, void* packed) {
   }
 }
 
-// A compiler fuses a product and a sum only where nothing branches in between: all four are loaded by now, so that every
-// path rounds alike.
+// A compiler fuses a product and a sum only where nothing branches in between: all four are loaded
+// by now, so that every path rounds alike.
 template <class T>
 CK_INLINE Vec<T> normalized(Vec<T> v, Vec<T> mean, Vec<T> scale, Vec<T> beta) {
   return (v - mean) * scale + beta;
@@ -57,10 +59,12 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
   const Parts<T> parts = packed_parts<T>(problem, operands.packed);
   each_run<T>(problem, operands, true, begin * kPiece, end * kPiece,
               [&](T* values, int64_t count, int64_t channel, bool along_channels) {
-                const T *mean = parts.mean + channel, *scale = parts.scale + channel, *beta = parts.beta + channel;
+                const T *mean = parts.mean + channel, *scale = parts.scale + channel,
+                        *beta = parts.beta + channel;
                 if (along_channels)
                   each_vector(values, count, [&](Vec<T> v, int64_t i, int64_t n) {
-                    return normalized<T>(v, load_some(mean + i, n), load_some(scale + i, n), load_some(beta + i, n));
+                    return normalized<T>(v, load_some(mean + i, n), load_some(scale + i, n),
+                                         load_some(beta + i, n));
                   });
                 else
                   each_vector(values, count, [&](Vec<T> v, int64_t, int64_t) {
@@ -71,7 +75,8 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
 
 const Kernel kKernels[] = {
     {"float32", kFloat32, kNchw, kNchw, always, sizes<float>, 1, items, prepare<float>, run<float>},
-    {"float64", kFloat64, kNchw, kNchw, always, sizes<double>, 1, items, prepare<double>, run<double>},
+    {"float64", kFloat64, kNchw, kNchw, always, sizes<double>, 1, items, prepare<double>,
+     run<double>},
 };
 
 }  // namespace

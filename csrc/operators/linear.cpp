@@ -1,8 +1,9 @@
 // y[k][q] = b[k] + sum over c of w[k][c] x[c][q]
-// A row of x is a pixel q (h = p = 1), so that all rows of a batch are one image and w is read once for many of them. Both
-// factors are read along c, so x and w play the same part: a caller may exchange them to pack the smaller one. A sum
-// depends on its own row and filter alone: lane i adds channels i, i + lanes, ... in pieces of kPart vectors, then the
-// lanes are added up; so bits do not depend on the batch, nor on which factor is which.
+// A row of x is a pixel q (h = p = 1), so that all rows of a batch are one image and w is read once
+// for many of them. Both factors are read along c, so x and w play the same part: a caller may
+// exchange them to pack the smaller one. A sum depends on its own row and filter alone: lane i adds
+// channels i, i + lanes, ... in pieces of kPart vectors, then the lanes are added up; so bits do
+// not depend on the batch, nor on which factor is which.
 #include "blocks/arena.h"
 #include "blocks/epilogue.h"
 #include "blocks/transpose.h"
@@ -12,12 +13,13 @@ namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
 
-// Tile in registers: 6 x 4 sums of 32 registers, 6 x 2 of 16. Even one filter has 6 chains of additions.
+// Tile in registers: 6 x 4 sums of 32 registers, 6 x 2 of 16. Even one filter has 6 chains of
+// additions.
 constexpr int kRows = 6, kFilters = kRegisters == 32 ? 4 : 2;
 // One item: rows whose sums for kChunk filters wait in scratch, to be finished as rows of y.
 constexpr int64_t kItemRows = 4 * kRows, kChunk = 32;
-// Vectors of c that are added up before they are added to the rest: keeps rounding errors small, and 6 rows of this length
-// stay in the first cache while the filters of a chunk go by.
+// Vectors of c that are added up before they are added to the rest: keeps rounding errors small,
+// and 6 rows of this length stay in the first cache while the filters of a chunk go by.
 constexpr int64_t kPart = 64;
 
 int64_t vectors_of(int64_t depth, int64_t lanes) { return (depth + lanes - 1) / lanes; }
@@ -70,9 +72,11 @@ void prepare(const Problem& problem, const void* w, void* packed) {
   }
 }
 
-// totals[f][i] += sum over `depth` channels of rows[i] and filter f of a tile, lane by lane; `first`: = instead of +=.
+// totals[f][i] += sum over `depth` channels of rows[i] and filter f of a tile, lane by lane;
+// `first`: = instead of +=.
 template <class T, int kCount>
-CK_NOINLINE void multiply_rows(const T* const (&rows)[kRows], const T* w, int64_t depth, bool first, T* totals) {
+CK_NOINLINE void multiply_rows(const T* const (&rows)[kRows], const T* w, int64_t depth, bool first,
+                               T* totals) {
   constexpr int64_t kStep = kLanes<T>;
   Vec<T> sum[kRows][kCount] = {};
   int64_t c = 0;
@@ -100,14 +104,12 @@ CK_NOINLINE void multiply_rows(const T* const (&rows)[kRows], const T* w, int64_
   }
   if (!first) {
     CK_UNROLL(8)
-    for (int f = 0; f < kCount; ++f)
-      CK_UNROLL(8)
-      for (int i = 0; i < kRows; ++i) sum[i][f] += load(totals + (f * kRows + i) * kStep);
+    for (int f = 0; f < kCount; ++f) CK_UNROLL(8)
+    for (int i = 0; i < kRows; ++i) sum[i][f] += load(totals + (f * kRows + i) * kStep);
   }
   CK_UNROLL(8)
-  for (int f = 0; f < kCount; ++f)
-    CK_UNROLL(8)
-    for (int i = 0; i < kRows; ++i) store(totals + (f * kRows + i) * kStep, sum[i][f]);
+  for (int f = 0; f < kCount; ++f) CK_UNROLL(8)
+  for (int i = 0; i < kRows; ++i) store(totals + (f * kRows + i) * kStep, sum[i][f]);
 }
 
 // sums[i] = the sum of the lanes of vector i, for i < lanes.
@@ -118,17 +120,17 @@ CK_INLINE Vec<T> sums_of_lanes(const T* vectors) {
   for (int i = 0; i < kLanes<T>; ++i) lane[i] = load(vectors + i * kLanes<T>);
   transpose<T>(lane);
   CK_UNROLL(4)
-  for (int half = kLanes<T> / 2; half > 0; half /= 2)
-    CK_UNROLL(8)
-    for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
+  for (int half = kLanes<T> / 2; half > 0; half /= 2) CK_UNROLL(8)
+  for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
   return lane[0];
 }
 
 // sums[f][i] of `filters` filters from `chunk` on and the rows of one tile.
 template <class T>
-CK_NOINLINE void multiply_tile(const Problem& problem, const T* const (&rows)[kRows], const T* w, int64_t chunk,
-                               int64_t filters, T* totals, T* sums) {
-  const int64_t vectors = vectors_of(problem.c, kLanes<T>), row = vectors * kLanes<T>, part = kPart * kLanes<T>;
+CK_NOINLINE void multiply_tile(const Problem& problem, const T* const (&rows)[kRows], const T* w,
+                               int64_t chunk, int64_t filters, T* totals, T* sums) {
+  const int64_t vectors = vectors_of(problem.c, kLanes<T>), row = vectors * kLanes<T>,
+                part = kPart * kLanes<T>;
   for (int64_t c = 0; c < problem.c; c += part) {
     const int64_t depth = problem.c - c < part ? problem.c - c : part;
     const T* piece[kRows];
@@ -146,8 +148,10 @@ CK_NOINLINE void multiply_tile(const Problem& problem, const T* const (&rows)[kR
       f += count;
     }
   }
-  alignas(kVectorBytes) T flat[kChunk * kRows];  // lanes past the last filter hold what scratch held
-  for (int64_t i = 0; i < filters * kRows; i += kLanes<T>) store(flat + i, sums_of_lanes<T>(totals + i * kLanes<T>));
+  alignas(kVectorBytes)
+      T flat[kChunk * kRows];  // lanes past the last filter hold what scratch held
+  for (int64_t i = 0; i < filters * kRows; i += kLanes<T>)
+    store(flat + i, sums_of_lanes<T>(totals + i * kLanes<T>));
   for (int64_t f = 0; f < filters; ++f)
     for (int i = 0; i < kRows; ++i) sums[f * kItemRows + i] = flat[f * kRows + i];
 }
@@ -157,7 +161,8 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
   const Parts<T> parts = scratch_parts<T>(problem, operands.scratch);
   const T *x = static_cast<const T*>(operands.x), *w = static_cast<const T*>(operands.packed);
   for (int64_t item = begin; item < end; ++item) {
-    const int64_t first = item * kItemRows, left = problem.q - first, count = left < kItemRows ? left : kItemRows;
+    const int64_t first = item * kItemRows, left = problem.q - first,
+                  count = left < kItemRows ? left : kItemRows;
     for (int64_t chunk = 0; chunk < problem.k; chunk += kChunk) {
       const int64_t filters = problem.k - chunk < kChunk ? problem.k - chunk : kChunk;
       for (int64_t tile = 0; tile < count; tile += kRows) {
@@ -181,7 +186,8 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
 
 const Kernel kKernels[] = {
     {"float32", kFloat32, kNchw, kNchw, always, sizes<float>, 1, items, prepare<float>, run<float>},
-    {"float64", kFloat64, kNchw, kNchw, always, sizes<double>, 1, items, prepare<double>, run<double>},
+    {"float64", kFloat64, kNchw, kNchw, always, sizes<double>, 1, items, prepare<double>,
+     run<double>},
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
-// y[c][p][q] = max over r, s of x[c][p u + r][q u + s] inside the image     (u: stride); NaN if one of them is
-// p and q may count a last window that the padding does not fill (ceil_mode); every window holds a pixel.
+// y[c][p][q] = max over r, s of x[c][p u + r][q u + s] inside the image     (u: stride); NaN if one
+// of them is p and q may count a last window that the padding does not fill (ceil_mode); every
+// window holds a pixel.
 #include "blocks/pooling.h"
 #include "kernel.h"
 

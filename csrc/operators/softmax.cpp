@@ -1,7 +1,8 @@
-// y[c][h][w] = exp(b x[c][h][w] - m) / sum over c of exp(b x[c][h][w] - m),   m = max over c of b x[c][h][w]
-// b is the epilogue's first parameter. Sums are float64 for both dtypes, carry their rounding errors along (a thousand
-// channels would cost 8 eps) and always add the same channels in the same order. float64 carries b x - m in two parts,
-// since an error of the exponent is one of the result.
+// y[c][h][w] = exp(b x[c][h][w] - m) / sum over c of exp(b x[c][h][w] - m),   m = max over c of b
+// x[c][h][w] b is the epilogue's first parameter. Sums are float64 for both dtypes, carry their
+// rounding errors along (a thousand channels would cost 8 eps) and always add the same channels in
+// the same order. float64 carries b x - m in two parts, since an error of the exponent is one of
+// the result.
 #include "blocks/arena.h"
 #include "blocks/epilogue.h"
 #include "blocks/exponential.h"
@@ -28,7 +29,9 @@ Parts scratch_parts(const Problem& problem, void* base) {
 }
 Sizes sizes(const Problem& problem) { return {0, 0, scratch_parts(problem, nullptr).bytes}; }
 bool always(const Problem&) { return true; }
-int64_t items(const Problem& problem, int64_t) { return (problem.p * problem.q + kPixels - 1) / kPixels; }
+int64_t items(const Problem& problem, int64_t) {
+  return (problem.p * problem.q + kPixels - 1) / kPixels;
+}
 void prepare(const Problem&, const void*, void*) {}
 
 // exp(b v - m), between 0 and 1.
@@ -40,13 +43,15 @@ CK_INLINE Real exponential(Real v, Real b, Real m) {
     const Exact product = exact_product(b, v), difference = exact_sum(product.hi, -m);
     z = difference.hi, low = difference.lo + product.lo;
   }
-  low = (low == low) & (z >= splat(kFar)) ? low : Real{};  // infinities and values near overflow have no second part
+  low = (low == low) & (z >= splat(kFar))
+            ? low
+            : Real{};  // infinities and values near overflow have no second part
   const Power e = power<kExponentialTerms<T>, true>(bounded_below(z, kFar), low);
   return (splat(1.0) + e.q) * e.once * e.twice;
 }
 
-// exp(b x - m) in place; returns their sum. The last vector is filled up with a value that changes no maximum and is not
-// summed.
+// exp(b x - m) in place; returns their sum. The last vector is filled up with a value that changes
+// no maximum and is not summed.
 template <class T>
 CK_INLINE double exponentials(double* values, int64_t count, double factor) {
   constexpr int64_t kStep = kLanes<double>;
@@ -79,7 +84,8 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
   const Parts parts = scratch_parts(problem, operands.scratch);
   const int64_t pixels = problem.p * problem.q;
   for (int64_t item = begin; item < end; ++item) {
-    const int64_t first = item * kPixels, count = pixels - first < kPixels ? pixels - first : kPixels;
+    const int64_t first = item * kPixels,
+                  count = pixels - first < kPixels ? pixels - first : kPixels;
     int64_t from[kPixels], to[kPixels];
     for (int64_t j = 0; j < count; ++j) {
       const int64_t h = (first + j) / problem.q, w = (first + j) % problem.q;
@@ -93,13 +99,15 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
         for (int64_t c = 0; c < problem.c; ++c) parts.values[j * parts.pitch + c] = x[from[j] + c];
     else
       for (int64_t c = 0; c < problem.c; ++c)
-        for (int64_t j = 0; j < count; ++j) parts.values[j * parts.pitch + c] = x[from[j] + c * problem.x.c];
+        for (int64_t j = 0; j < count; ++j)
+          parts.values[j * parts.pitch + c] = x[from[j] + c * problem.x.c];
     double sums[kPixels];
     for (int64_t j = 0; j < count; ++j)
       sums[j] = exponentials<T>(parts.values + j * parts.pitch, problem.c, operands.epilogue.a);
     if (problem.y.c == 1)
       for (int64_t j = 0; j < count; ++j)
-        for (int64_t c = 0; c < problem.c; ++c) y[to[j] + c] = T(parts.values[j * parts.pitch + c] / sums[j]);
+        for (int64_t c = 0; c < problem.c; ++c)
+          y[to[j] + c] = T(parts.values[j * parts.pitch + c] / sums[j]);
     else
       for (int64_t c = 0; c < problem.c; ++c)
         for (int64_t j = 0; j < count; ++j)
