@@ -65,8 +65,8 @@ SANITIZE_FLAGS = [
 ]
 # A kernel throws nothing and knows no types at run time. The warning silenced says that a vector in
 # an argument is passed differently under another ISA: such calls stay inside their own ISA's file.
-# GCC 12 at -O3 with AVX-512 turns `if (scalar) sum += vector;` in a loop into an add of lane 0 alone
-# (loop if-conversion): switched off. Clang knows neither the pass nor the flag.
+# GCC 12 at -O3 with AVX-512 turns `if (scalar) sum += vector;` in a loop into an add of lane 0
+# alone (loop if-conversion): switched off. Clang knows neither the pass nor the flag.
 KERNEL_FLAGS = [
     "-fno-exceptions",
     "-fno-rtti",

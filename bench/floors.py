@@ -1,7 +1,7 @@
 """python -m bench.floors: the least speed promised of each algorithm, one thread, by ISA and dtype.
 
-Forced algorithms on one layer each, counted by definition, as a share of the FMA peak of the profile
-of this machine. Depthwise is held to the best peer's GFLOP/s, measured on the same processors.
+Forced algorithms on one layer each, counted by definition, as a share of the FMA peak of this
+machine's profile. Depthwise is held to the best peer's GFLOP/s, measured on the same processors.
 Exit code 1 where a floor is not reached.
 """
 
@@ -34,7 +34,7 @@ DEPTHWISE_PEER = {"Xeon with AMX": 31e9, "Zen 4": 55e9}
 
 
 def seconds_of(name: str, dtype: str, rounds: int) -> float:
-    """Median processor time of a call, after a warm one: on one thread, what others do counts less."""
+    """Median processor time of a call, after a warm one: what other processes do counts less."""
     x_shape, w_shape, padding, groups, _ = FLOORS[name]
     rng = np.random.default_rng(0)
     x = rng.standard_normal(x_shape).astype(dtype)
@@ -77,8 +77,8 @@ def main() -> int:
                 reached = speed >= needed
                 short += not reached
                 print(
-                    f"  {name:12} {dtype} {speed / 1e9:6.0f} GFLOP/s {speed / machine.peak:6.2f} of "
-                    f"the peak, needs {needed / 1e9:4.0f}  {'' if reached else 'SHORT'}"
+                    f"  {name:12} {dtype} {speed / 1e9:6.0f} GFLOP/s {speed / machine.peak:6.2f} "
+                    f"of the peak, needs {needed / 1e9:4.0f}  {'' if reached else 'SHORT'}"
                 )
     return 1 if short else 0
 

@@ -1,4 +1,4 @@
-"""ALGORITHMS: how a convolution can be computed, one row each: when it applies and what it costs."""
+"""ALGORITHMS: the ways to compute a convolution, one row each: when it applies, what it costs."""
 
 from __future__ import annotations
 
@@ -102,107 +102,134 @@ def is_float32(problem: ConvProblem) -> str:
     return APPLIES if problem.dtype == "float32" else f"needs float32, got {problem.dtype}"
 
 
-# Costs. Operations over the share of the FMA peak that the kernel reaches, or bytes over bandwidth
-# where those take longer, with the weights counted as cold: inside a network they are.
+# Costs. Operations over the share of the FMA peak that a kernel reaches, or bytes over bandwidth
+# where those take longer, with the weights counted as cold: inside a network they are. The shares
+# and constants were fitted to some dozen layers on the Xeon with AVX-512 and AVX2.
 
 
-def lanes_used(size: int, lanes: int) -> float:
-    """The share of vector lanes that hold something, when `size` things fill them."""
-    return size / (-(-size // lanes) * lanes)
+def lanes_of(problem: ConvProblem, machine: Machine) -> int:
+    """Numbers of the problem's dtype in a vector."""
+    return machine.lanes // (2 if problem.dtype == "float64" else 1)
 
 
-def moved(problem: ConvProblem, machine: Machine, packed: int, passes: float = 1.0) -> float:
-    """Seconds to read x `passes` times, the packed weights once, and to write y."""
+def filled(count: int, width: int) -> float:
+    """The share of places that hold something when `count` things fill rows of `width`."""
+    return count / (-(-count // width) * width)
+
+
+def stream(problem: ConvProblem, machine: Machine, x: float = 1.0, y: float = 1.0) -> float:
+    """Seconds to read x that many times and to write y."""
     item = problem.itemsize
-    x = problem.n * problem.c * problem.h * problem.w * item
-    y = problem.n * problem.k * problem.p * problem.q * item
-    return (
-        passes * machine.read_seconds(x) + 2 * machine.read_seconds(y) + packed / machine.bandwidth
-    )
+    x_bytes = problem.n * problem.c * problem.h * problem.w * item
+    y_bytes = problem.n * problem.k * problem.p * problem.q * item
+    return x * machine.read_seconds(x_bytes) + y * machine.read_seconds(y_bytes)
 
 
-def dense(share: float, overhead: float) -> Cost:
-    """A product over pixels, filters and depth at `share` of the peak, and overhead per item."""
+def weight_bytes(problem: ConvProblem) -> int:
+    return problem.k * (problem.c // problem.groups) * problem.r * problem.s * problem.itemsize
 
-    def cost(problem: ConvProblem, machine: Machine) -> float:
-        n, peak = max(problem.n, 1), machine.fma_peak(problem.dtype)
-        filters = problem.k // problem.groups
-        # Filters or pixels stand in the lanes, whichever fills them better.
-        fill = max(lanes_used(filters, 16), lanes_used(problem.q, 16) * 0.9)
-        work = 2.0 * n * problem.macs / (peak * share * fill)
-        weights = problem.k * (problem.c // problem.groups) * problem.r * problem.s
-        copied = overhead * n * problem.c * problem.h * problem.w * problem.itemsize / 30e9
-        memory = moved(problem, machine, weights * problem.itemsize)
-        return 2e-6 + max(work, memory) + copied * max(1.0, problem.groups / 64)
 
-    return cost
+def direct_cost(problem: ConvProblem, machine: Machine) -> float:
+    """Filters or pixels in the lanes, as the kernel's variants choose; a band copied beside."""
+    peak, lanes = machine.fma_peak(problem.dtype), lanes_of(problem, machine)
+    filters, rows = problem.k // problem.groups, problem.r > 1
+    up_filters, up_pixels = (-(-size // lanes) * lanes for size in (filters, problem.q))
+    if problem.q * up_filters * (8 if rows else 5) > 10 * filters * up_pixels:
+        share = (0.6 if rows else 0.4) * filled(problem.q, lanes)
+    else:
+        share = filled(filters, lanes)
+    work = 2.0 * problem.n * problem.macs / (share * peak)
+    weights = weight_bytes(problem) / machine.cold_bandwidth
+    return 2e-6 + max(work, weights) + stream(problem, machine, x=1.25)
 
 
 def im2col_cost(problem: ConvProblem, machine: Machine) -> float:
     """As direct, and every patch is written and read once."""
-    patches = problem.c * problem.r * problem.s * problem.p * problem.q * problem.itemsize
-    return dense(0.8, 1.0)(problem, machine) + max(problem.n, 1) * patches / 12e9
+    peak, lanes = machine.fma_peak(problem.dtype), lanes_of(problem, machine)
+    filters, pixels = problem.k // problem.groups, problem.p * problem.q
+    rows = 8 if machine.lanes == 16 else 4
+    work = 2.0 * problem.n * problem.macs / (peak * filled(pixels, lanes) * filled(filters, rows))
+    patches = problem.n * problem.c * problem.r * problem.s * pixels * problem.itemsize / 26e9
+    weights = weight_bytes(problem) / machine.cold_bandwidth
+    return 2e-6 + work + weights + patches + stream(problem, machine)
 
 
 def pointwise_cost(problem: ConvProblem, machine: Machine) -> float:
-    n, peak = max(problem.n, 1), machine.fma_peak(problem.dtype)
+    """Pixels in the lanes, or filters where there are few pixels."""
+    peak, lanes = machine.fma_peak(problem.dtype), lanes_of(problem, machine)
     pixels = problem.p * problem.q
-    fill = max(lanes_used(pixels, 16), lanes_used(problem.k, 16))
-    work = 2.0 * n * problem.macs / (peak * 0.85 * fill)
-    return 1e-6 + max(work, moved(problem, machine, problem.k * problem.c * problem.itemsize))
+    fill = filled(pixels, lanes)
+    if pixels < 256:
+        fill = max(fill, filled(problem.k, 2 * lanes))
+    work = 2.0 * problem.n * problem.macs / (0.93 * peak * fill)
+    moved = stream(problem, machine, y=2.0) + weight_bytes(problem) / machine.cold_bandwidth
+    return 1e-6 + max(work, moved)
 
 
 def depthwise_cost(problem: ConvProblem, machine: Machine) -> float:
-    n, peak = max(problem.n, 1), machine.fma_peak(problem.dtype)
-    work = 2.0 * n * problem.macs / (peak * 0.3 * lanes_used(problem.q, 16))
-    return 1e-6 + max(work, moved(problem, machine, problem.k * problem.r * problem.s * 4))
+    """Bands of 7 output rows; the unrolled filters are faster than the general path."""
+    peak, lanes = machine.fma_peak(problem.dtype), lanes_of(problem, machine)
+    taps, same = problem.r * problem.s, problem.r == problem.s
+    if same and problem.r in (3, 5):
+        share = 0.3 if max(problem.stride) > 1 else 0.37 if problem.r == 3 else 0.55
+    else:
+        share = 0.32 if taps <= 100 else 0.58
+    work = 2.0 * problem.n * problem.macs / (share * peak * filled(problem.q, lanes))
+    bands = problem.n * problem.k * -(-problem.p // 7) * 1e-8
+    return 1e-6 + bands + max(work, stream(problem, machine))
 
 
 def winograd_cost(tile: int) -> Cost:
-    """Products of a tile's (tile + 2)^2 points, and the transforms on both sides."""
+    """Products at the points of every tile, last tiles of tile - 1; transforms on both sides."""
+
+    def points(size: int) -> int:
+        tiles = -(-size // tile)
+        full = max(0, tiles - (tiles * tile - size))
+        return full * (tile + 2) + (tiles - full) * (tile + 1)
 
     def cost(problem: ConvProblem, machine: Machine) -> float:
-        n, peak = max(problem.n, 1), machine.fma_peak(problem.dtype)
-        points = (tile + 2) ** 2
+        n, c, peak = problem.n, problem.c, machine.fma_peak(problem.dtype)
+        k = -(-problem.k // machine.lanes) * machine.lanes
+        half = tile == 4 and 144 * c * k > 2.4e6 and problem.p * problem.q <= 1024
+        packed = 4.0 * c * k * (tile + 2) * (3 if half else tile + 2)
+        products = 2.0 * n * points(problem.p) * points(problem.q) * c * k / (0.886 * peak)
+        products += 7.7 * packed / 4 * (2 if half else 1) / peak
         tiles = n * -(-problem.p // tile) * -(-problem.q // tile)
-        filters, channels = -(-problem.k // 16) * 16, -(-problem.c // 16) * 16
-        products = 2.0 * points * tiles * channels * filters / (0.85 * peak)
-        transforms = tiles * (channels + filters) / 16 * (5.0 * points) * 16 / peak
-        packed = points * problem.k * problem.c * 4.0
-        if 144 * problem.c * problem.k > 2.4e6 and tile == 4:
-            packed /= 2  # kept half transformed
-        memory = packed / machine.bandwidth
-        return 3e-6 + max(products, memory) + transforms + 0.2 * min(products, memory)
+        transforms = tiles * (tile + 2) ** 2 * (4.9 * c + 29.2 * k) / peak
+        image = stream(problem, machine)
+        return 2e-6 + max(products, packed / machine.cold_bandwidth) + transforms + image
 
     return cost
 
 
 def fft_cost(problem: ConvProblem, machine: Machine) -> float:
-    """The best square tile's transforms and complex products."""
-    n, peak = max(problem.n, 1), machine.fma_peak(problem.dtype)
+    """The best square tile's transforms and complex products; large filters go in pieces."""
+    n, peak = problem.n, machine.fma_peak(problem.dtype)
     channels, filters = problem.c, problem.k
     depth = problem.c // problem.groups
     best = float("inf")
     for size in (8, 12, 16, 24, 32, 48, 64):
-        rows = size - min(problem.r, size // 2 + 1) + 1
-        columns = size - min(problem.s, size // 2 + 1) + 1
-        pieces = -(-problem.r // (size // 2 + 1)) * -(-problem.s // (size // 2 + 1))
+        piece = size // 2 + 1
+        pieces = -(-problem.r // piece) * -(-problem.s // piece)
+        rows, columns = size - min(problem.r, piece) + 1, size - min(problem.s, piece) + 1
         tiles = n * -(-problem.p // rows) * -(-problem.q // columns)
         frequencies = size * size / 2 + 2
         products = 8.0 * frequencies * tiles * depth * filters * pieces / (0.8 * peak)
         stages = 2.5 * size * size * size.bit_length()
         transforms = 2.0 * stages * tiles * (channels * pieces + filters) / (0.35 * peak)
         packed = 8.0 * frequencies * depth * filters * pieces * problem.itemsize / 4
-        best = min(best, max(products, packed / machine.bandwidth) + transforms)
-    return 5e-6 + best
+        best = min(best, max(products, packed / machine.cold_bandwidth) + transforms)
+    return 5e-6 + best + stream(problem, machine)
 
 
 #: In the order that `explain` lists them. `direct` computes everything: nothing is ever refused.
 ALGORITHMS: tuple[Algorithm, ...] = (
-    Algorithm("direct", anything, dense(0.85, 1.0)),
+    Algorithm("direct", anything, direct_cost),
     Algorithm("im2col", anything, im2col_cost),
     Algorithm("pointwise", all_of(filter_is(1, 1), single_group), pointwise_cost),
-    Algorithm("depthwise", all_of(group_per_channel, unit_dilation, stride_up_to_two), depthwise_cost),
+    Algorithm(
+        "depthwise", all_of(group_per_channel, unit_dilation, stride_up_to_two), depthwise_cost
+    ),
     Algorithm(
         "winograd_f2",
         all_of(filter_is(3, 3), unit_stride, unit_dilation, single_group, is_float32),

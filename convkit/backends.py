@@ -62,7 +62,7 @@ def dtype_name(dtype: Any) -> str:
         raise TypeError(f"dtype={dtype!r} must be float32 or float64") from None
     if found.name not in DTYPES or not found.isnative or dtype is None:
         raise TypeError(f"dtype={dtype!r} must be float32 or float64")
-    return found.name
+    return str(found.name)
 
 
 def _check_dtype(name: str, view: Array) -> None:
@@ -86,7 +86,8 @@ def _view(name: str, array: Any) -> Array:
     if isinstance(array, np.ndarray):
         return array.view(np.ndarray)
     if not hasattr(array, "__dlpack__") or isinstance(array, np.generic):
-        line = f", write np.asarray({name}, np.float32)" if isinstance(array, (list, tuple, float, int)) else ""
+        numbers = isinstance(array, (list, tuple, float, int))
+        line = f", write np.asarray({name}, np.float32)" if numbers else ""
         raise TypeError(f"{name} is {_kind(array)}: expected an array{line}")
     dtype = str(getattr(array, "dtype", "")).rpartition(".")[2]
     if getattr(array, "requires_grad", False):

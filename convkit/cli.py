@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     explain.add_argument("--precision", default="high", help=", ".join(PRECISIONS))
     explain.add_argument("--algo", default="auto", help="auto (default) or an algorithm's name")
     explain.add_argument(
-        "--max-workspace", type=int, metavar="BYTES", help="memory that weights and scratch may take"
+        "--max-workspace", type=int, metavar="BYTES", help="memory for weights and scratch"
     )
     explain.set_defaults(run=_explain)
     try:

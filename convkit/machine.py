@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from convkit import _convkit
 
-#: Multiply-adds in flight per cycle and core, as lanes of float32: the width times the units.
+#: float32 numbers in a vector.
 LANES = {"avx512": 16, "avx2": 8, "baseline": 4, "neon": 4}
 
 
@@ -29,6 +29,8 @@ class Machine:
         What one core has of each level, nearest first, and how fast it reads from there.
     bandwidth : float
         Bytes a second that one core reads from memory.
+    lanes : int
+        float32 numbers in a vector of the instruction set in use.
     """
 
     name: str
@@ -36,6 +38,12 @@ class Machine:
     peak: float
     caches: tuple[tuple[int, float], ...]
     bandwidth: float
+    lanes: int = 16
+
+    @property
+    def cold_bandwidth(self) -> float:
+        """Bytes a second for weights that the rest of a network has pushed out: the last level."""
+        return self.caches[-1][1]
 
     def fma_peak(self, dtype: str) -> float:
         """Operations a second in this dtype; a multiply-add is two."""
@@ -81,9 +89,9 @@ def _profile(isa: str) -> Machine:
         peak = LANES.get(isa, 4) * (2 if isa == "baseline" else 4) * 3e9
         return Machine(
             model or "unknown", "guessed", peak,
-            ((32 * KIB, 150e9), (512 * KIB, 70e9), (8 * MIB, 25e9)), 12e9,
+            ((32 * KIB, 150e9), (512 * KIB, 70e9), (8 * MIB, 25e9)), 12e9, LANES.get(isa, 4),
         )  # fmt: skip
-    return Machine(known.name, known.source, PEAKS[known.name][isa], known.caches, known.bandwidth)
+    return replace(known, peak=PEAKS[known.name][isa], lanes=LANES[isa])
 
 
 def _processor() -> tuple[str, frozenset[str]]:

@@ -94,6 +94,7 @@ class Plan:
         if x.dtype != self._dtype:
             raise TypeError(f"x has dtype {x.dtype}: this plan is for {self._dtype}")
         image = self._image
+        shape: tuple[int, ...]
         if x.ndim == 4 and x.shape[1:] == image:
             x4, shape = x, (x.shape[0], *self._y_tail)
         elif x.ndim == 3 and x.shape == image:
@@ -139,7 +140,8 @@ class Plan:
 
 def _four(array: Array) -> Array:
     """(n, c, h, w), whatever axes of one it was given without."""
-    return array[(None,) * (4 - array.ndim)] if array.ndim < 4 else array
+    whole: Array = array[(None,) * (4 - array.ndim)] if array.ndim < 4 else array
+    return whole
 
 
 def whole_elements(array: Array) -> Array:
@@ -160,7 +162,7 @@ def check_out(out: Array, shape: tuple[int, ...], **inputs: Array | None) -> Non
     if any(step % out.itemsize for step, size in zip(out.strides, shape, strict=True) if size > 1):
         raise ValueError(f"out has strides {out.strides}: expected multiples of {out.itemsize}")
     if not out.flags.c_contiguous and _overlaps_itself(out):
-        raise ValueError(f"out of strides {out.strides} overlaps itself: expected distinct elements")
+        raise ValueError(f"out of strides {out.strides} overlaps itself: expected no such overlap")
     for name, array in inputs.items():
         if array is None or not np.may_share_memory(out, array):
             continue
@@ -176,7 +178,7 @@ def check_out(out: Array, shape: tuple[int, ...], **inputs: Array | None) -> Non
 
 def _share_memory(a: Array, b: Array) -> bool:
     try:
-        return bool(np.shares_memory(a, b, max_work=100_000))
+        return bool(np.shares_memory(a, b, max_work=100_000))  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True  # cannot be told in reasonable time: refused rather than risked
 
@@ -184,7 +186,7 @@ def _share_memory(a: Array, b: Array) -> bool:
 def _overlaps_itself(array: Array) -> bool:
     """Whether two indices may name one element: some axis steps inside another's extent."""
     reach = array.itemsize
-    axes = sorted((abs(step), size) for step, size in zip(array.strides, array.shape) if size > 1)
+    axes = sorted((abs(step), size) for step, size in zip(array.strides, array.shape, strict=True) if size > 1)
     for step, size in axes:
         if step < reach:
             return True

@@ -1,4 +1,4 @@
-"""ConvProblem: one convolution as a small frozen value, and KernelProblem, its flat view for the kernels."""
+"""ConvProblem: one convolution as a frozen value, and KernelProblem, its view for the kernels."""
 
 from __future__ import annotations
 
@@ -135,7 +135,8 @@ class ConvProblem:
                 text += f"p{top},{bottom},{left},{right}"
         for letter, pair in (("u", self.stride), ("d", self.dilation)):
             if pair != (1, 1):
-                text += f"{letter}{pair[0]}" if pair[0] == pair[1] else f"{letter}{pair[0]},{pair[1]}"
+                same = pair[0] == pair[1]
+                text += f"{letter}{pair[0]}" if same else f"{letter}{pair[0]},{pair[1]}"
         return text + (f"g{self.groups}" if self.groups != 1 else "")
 
 
@@ -291,7 +292,7 @@ def pair(name: str, value: PairLike, *, least: int) -> tuple[int, int]:
         return integer(name, value[0], least=least), integer(name, value[1], least=least)
     if isinstance(value, (str, bytes)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name}={value!r} must be an integer or a pair (vertical, horizontal)")
-    number = integer(name, value, least=least)
+    number = integer(name, value, least=least)  # type: ignore[arg-type]
     return number, number
 
 
