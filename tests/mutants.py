@@ -535,9 +535,9 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/transpose.h",
-        "stage < kSize; stage *= 2",
-        "2 * stage < kSize; stage *= 2",
-        "one shuffle too few",
+        "a[1] = high2(p, r);",
+        "a[1] = high2(q, s);",
+        "one shuffle takes the wrong half",
         of_kernel("direct"),
     ),
     Mutant(
