@@ -15,7 +15,7 @@ import convkit
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# Run by tests of their own: lines that need packages the tests do not ask for, and parts of files.
+# Pages with tests of their own: their blocks are lines of a table and pieces of other files.
 FOREIGN = {"migrating.md", "adding-an-algorithm.md"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

@@ -5,6 +5,7 @@ In CI the examples are the same at every run (derandomised); a failure prints th
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import hypothesis.strategies as st
@@ -128,7 +129,7 @@ def test_powers_of_two_are_exact(problem, seed):
 @given(problems(), seeds)
 def test_shifting_the_image_shifts_the_answer(problem, seed):
     """A row above and a column to the left, cut off again, change nothing but rounding."""
-    assume(problem.stride == (1, 1) and problem.padding_mode == "zeros")
+    problem = dataclasses.replace(problem, stride=(1, 1), padding_mode="zeros")
     x, w, *_ = draw_arrays(problem, seed)
     moved = np.zeros((*x.shape[:2], x.shape[2] + 1, x.shape[3] + 1), x.dtype)
     moved[:, :, 1:, 1:] = x
