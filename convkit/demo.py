@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from convkit.algorithms import ALGORITHMS
 from convkit.bench.measure import time_call
 from convkit.conv import conv2d
+from convkit.machine import this_machine
 from convkit.plan import plan
 from convkit.problem import ConvProblem, conv_problem
 from convkit.select import choose, request
-from convkit.machine import this_machine
 
 #: Layers of known networks, so that every algorithm finds one of its own.
 LAYERS = {

@@ -186,7 +186,8 @@ def _share_memory(a: Array, b: Array) -> bool:
 def _overlaps_itself(array: Array) -> bool:
     """Whether two indices may name one element: some axis steps inside another's extent."""
     reach = array.itemsize
-    axes = sorted((abs(step), size) for step, size in zip(array.strides, array.shape, strict=True) if size > 1)
+    pairs = zip(array.strides, array.shape, strict=True)
+    axes = sorted((abs(step), size) for step, size in pairs if size > 1)
     for step, size in axes:
         if step < reach:
             return True

@@ -221,7 +221,7 @@ PICKLES = {
     "key is a number": (
         Reference(("storage", Global("torch", "FloatStorage"), 0, "cpu", 24)), "key must be a str"
     ),
-    "path as key": (rebuilt(files.storage("../../x", "FloatStorage", 24), 0, (1,), (1,)), "no memb"),
+    "path as key": (rebuilt(files.storage("../../x", "FloatStorage", 24), 0, (1,), (1,)), "no mem"),
     "absent storage": (rebuilt(files.storage("1", "FloatStorage", 24), 0, (1,), (1,)), "no member"),
     "size of a storage": (rebuilt(files.storage("0", "FloatStorage", 25), 0, (1,), (1,)), "96 byt"),
     "negative storage": (rebuilt(files.storage("0", "FloatStorage", -1), 0, (1,), (1,)), "got -1"),
@@ -335,7 +335,10 @@ def test_hostile_npy(tmp_path, name):
     refused(tmp_path / "net.npz", match)
 
 
-def zip_bytes(members=(("a.npy", npy()),), method=zipfile.ZIP_STORED) -> bytearray:
+ONE_ARRAY = (("a.npy", npy()),)
+
+
+def zip_bytes(members=ONE_ARRAY, method=zipfile.ZIP_STORED) -> bytearray:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, data in members:
@@ -497,7 +500,8 @@ def entry(dtype="F32", shape=(4,), offsets=(0, 16)) -> dict:
 
 SAFETENSORS = {
     "nothing": b"", "short": b"abc", "no header": tensors(b"{"), "list": tensors(b"[]"),
-    "empty": tensors({}, b""), "deep": tensors(b"[" * 100_000), "huge header": tensors({}, b"", 1 << 62),
+    "empty": tensors({}, b""), "deep": tensors(b"[" * 100_000),
+    "huge header": tensors({}, b"", 1 << 62),
     "negative shape": tensors(entry(shape=(-4,))), "huge shape": tensors(entry(shape=(1 << 62, 8))),
     "beyond": tensors(entry(offsets=(0, 1 << 40))), "backwards": tensors(entry(offsets=(16, 0))),
     "other size": tensors(entry(shape=(3,))), "left over": tensors(entry(), bytes(20)),
