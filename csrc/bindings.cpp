@@ -1,5 +1,5 @@
-// pybind11 only: take apart Python's values, release the GIL, call. What a user can get wrong was refused in Python; what
-// is checked here guards memory.
+// pybind11 only: take apart Python's values, release the GIL, call. What a user can get wrong was
+// refused in Python; what is checked here guards memory.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -18,12 +18,13 @@ namespace py = pybind11;
 namespace convkit {
 namespace {
 
-constexpr int kStrideFields = 12;  // the last fields of Problem are the strides of x, residual and y
+constexpr int kStrideFields =
+    12;  // the last fields of Problem are the strides of x, residual and y
 
 Problem problem_from(const py::tuple& fields) {
   if (int(fields.size()) != kProblemFields - kStrideFields)
-    throw std::invalid_argument("a problem has " + std::to_string(kProblemFields - kStrideFields) + " numbers, got " +
-                                std::to_string(fields.size()));
+    throw std::invalid_argument("a problem has " + std::to_string(kProblemFields - kStrideFields) +
+                                " numbers, got " + std::to_string(fields.size()));
   Problem problem{};
   int64_t* field = reinterpret_cast<int64_t*>(&problem);
   for (const py::handle& value : fields) *field++ = value.cast<int64_t>();
@@ -41,9 +42,11 @@ void require(bool holds, const char* what) {
 }
 
 // The array's strides in elements; throws where it is not the (n, c, h, w) array of this dtype.
-Strides strides_of(const py::array& array, int64_t dtype, int64_t n, int64_t c, int64_t h, int64_t w, const char* what) {
+Strides strides_of(const py::array& array, int64_t dtype, int64_t n, int64_t c, int64_t h,
+                   int64_t w, const char* what) {
   require(has_dtype(array, dtype), what);
-  require(array.ndim() == 4 && array.shape(0) == n && array.shape(1) == c && array.shape(2) == h && array.shape(3) == w,
+  require(array.ndim() == 4 && array.shape(0) == n && array.shape(1) == c && array.shape(2) == h &&
+              array.shape(3) == w,
           what);
   int64_t strides[4];
   for (int i = 0; i < 4; ++i) {
@@ -63,11 +66,13 @@ const void* optional_vector(const py::object& values, int64_t dtype, int64_t siz
   return array.data();
 }
 
-// A problem, its packed weights and what is done before the store. Immutable, so safe from several threads.
+// A problem, its packed weights and what is done before the store. Immutable, so safe from several
+// threads.
 class NativePlan {
  public:
-  NativePlan(const std::string& name, const py::tuple& fields, const py::object& w, const py::object& bias,
-             int64_t activation, double a, double b, int64_t variant, int64_t limit)
+  NativePlan(const std::string& name, const py::tuple& fields, const py::object& w,
+             const py::object& bias, int64_t activation, double a, double b, int64_t variant,
+             int64_t limit)
       : prepared_(make(name, fields, w, variant)), bias_(bias), limit_(limit), epilogue_{} {
     epilogue_.bias = optional_vector(bias, prepared_.problem().x_dtype, prepared_.problem().k);
     epilogue_.activation = activation;
@@ -78,12 +83,15 @@ class NativePlan {
   void run(const py::array& x, const py::object& residual, py::array& y, int threads) const {
     Problem call = prepared_.problem();
     call.n = x.ndim() > 0 ? x.shape(0) : 0;
-    call.x = strides_of(x, call.x_dtype, call.n, call.c, call.h, call.w, "x does not fit this plan");
-    call.y = strides_of(y, call.x_dtype, call.n, call.k, call.p, call.q, "y does not fit this plan");
+    call.x =
+        strides_of(x, call.x_dtype, call.n, call.c, call.h, call.w, "x does not fit this plan");
+    call.y =
+        strides_of(y, call.x_dtype, call.n, call.k, call.p, call.q, "y does not fit this plan");
     Epilogue epilogue = epilogue_;
     if (!residual.is_none()) {
       const py::array array = residual.cast<py::array>();
-      call.residual = strides_of(array, call.x_dtype, call.n, call.k, call.p, call.q, "residual does not fit this plan");
+      call.residual = strides_of(array, call.x_dtype, call.n, call.k, call.p, call.q,
+                                 "residual does not fit this plan");
       epilogue.residual = array.data();
     }
     const void* from = x.data();
@@ -93,12 +101,14 @@ class NativePlan {
   }
 
   py::tuple sizes() const {
-    return py::make_tuple(prepared_.sizes().packed, prepared_.sizes().shared, prepared_.sizes().scratch);
+    return py::make_tuple(prepared_.sizes().packed, prepared_.sizes().shared,
+                          prepared_.sizes().scratch);
   }
   std::string variant() const { return prepared_.kernel().variant; }
 
  private:
-  static Prepared make(const std::string& name, const py::tuple& fields, const py::object& w, int64_t variant) {
+  static Prepared make(const std::string& name, const py::tuple& fields, const py::object& w,
+                       int64_t variant) {
     const Problem problem = problem_from(fields);
     const Kernel& kernel = kernel_for(name, problem, variant);
     require(kernel.dtype == problem.x_dtype, "this variant has another dtype");
@@ -106,8 +116,10 @@ class NativePlan {
     py::array array;
     if (!w.is_none()) {
       array = w.cast<py::array>();
-      require(has_dtype(array, problem.w_dtype) && (array.flags() & py::array::c_style), "w must be contiguous");
-      require(problem.groups == 0 || array.size() == problem.k * (problem.c / problem.groups) * problem.r * problem.s,
+      require(has_dtype(array, problem.w_dtype) && (array.flags() & py::array::c_style),
+              "w must be contiguous");
+      require(problem.groups == 0 ||
+                  array.size() == problem.k * (problem.c / problem.groups) * problem.r * problem.s,
               "w does not fit this problem");
       weights = array.data();
     }
@@ -132,7 +144,8 @@ py::list items_of(const std::string& name, const py::tuple& fields, int64_t vari
   const Problem problem = problem_from(fields);
   const Kernel& kernel = kernel_for(name, problem, variant);
   py::list items;
-  for (int64_t phase = 0; phase < kernel.phases; ++phase) items.append(kernel.items(problem, phase));
+  for (int64_t phase = 0; phase < kernel.phases; ++phase)
+    items.append(kernel.items(problem, phase));
   return items;
 }
 
@@ -140,8 +153,8 @@ py::list variants(const std::string& name) {
   const Variants& table = variants_of(name);
   py::list all;
   for (int64_t i = 0; i < table.count; ++i)
-    all.append(py::make_tuple(table.kernels[i].variant, table.kernels[i].dtype, table.kernels[i].x_layout,
-                              table.kernels[i].y_layout));
+    all.append(py::make_tuple(table.kernels[i].variant, table.kernels[i].dtype,
+                              table.kernels[i].x_layout, table.kernels[i].y_layout));
   return all;
 }
 
@@ -177,12 +190,12 @@ PYBIND11_MODULE(_convkit, m) {
   m.def("items", &items_of, py::arg("name"), py::arg("problem"), py::arg("variant") = -1);
 
   py::class_<NativePlan>(m, "Plan")
-      .def(py::init<const std::string&, const py::tuple&, const py::object&, const py::object&, int64_t, double, double,
-                    int64_t, int64_t>(),
-           py::arg("name"), py::arg("problem"), py::arg("w"), py::arg("bias"), py::arg("activation"), py::arg("a"),
-           py::arg("b"), py::arg("variant"), py::arg("limit"))
-      .def("run", &NativePlan::run, py::arg("x").noconvert(), py::arg("residual"), py::arg("y").noconvert(),
-           py::arg("threads"))
+      .def(py::init<const std::string&, const py::tuple&, const py::object&, const py::object&,
+                    int64_t, double, double, int64_t, int64_t>(),
+           py::arg("name"), py::arg("problem"), py::arg("w"), py::arg("bias"),
+           py::arg("activation"), py::arg("a"), py::arg("b"), py::arg("variant"), py::arg("limit"))
+      .def("run", &NativePlan::run, py::arg("x").noconvert(), py::arg("residual"),
+           py::arg("y").noconvert(), py::arg("threads"))
       .def_property_readonly("sizes", &NativePlan::sizes)
       .def_property_readonly("variant", &NativePlan::variant);
 }

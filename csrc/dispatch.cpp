@@ -9,12 +9,13 @@
 
 namespace convkit {
 
-// Every table that every ISA exports, declared from the list that the build makes of the file names.
+// Every table that every ISA exports, declared from the list that the build makes of the file
+// names.
 #define CK_TABLE(name) extern const Variants name;
-#define CK_TABLES(isa)         \
-  namespace isa {              \
-  CONVKIT_KERNELS(CK_TABLE)    \
-  CONVKIT_OPERATORS(CK_TABLE)  \
+#define CK_TABLES(isa)        \
+  namespace isa {             \
+  CONVKIT_KERNELS(CK_TABLE)   \
+  CONVKIT_OPERATORS(CK_TABLE) \
   }
 CONVKIT_ISAS(CK_TABLES)
 #undef CK_TABLES
@@ -31,12 +32,12 @@ const std::vector<Row>& rows() {
   static const std::vector<Row> table = [] {
     std::vector<Row> all;
     const char* isa_name = nullptr;
-#define CK_ISA(isa)                                                         \
-  isa_name = #isa;                                                          \
-  {                                                                         \
-    using namespace isa;                                                    \
-    CONVKIT_KERNELS(CK_ROW)                                                 \
-    CONVKIT_OPERATORS(CK_ROW)                                               \
+#define CK_ISA(isa)           \
+  isa_name = #isa;            \
+  {                           \
+    using namespace isa;      \
+    CONVKIT_KERNELS(CK_ROW)   \
+    CONVKIT_OPERATORS(CK_ROW) \
   }
     // One namespace at a time, so that a bare name means this ISA's table.
 #define CK_ROW(name) all.push_back({isa_name, #name, &name});
@@ -77,13 +78,13 @@ const Variants& variants_of(const std::string& name) {
 const Kernel& kernel_for(const std::string& name, const Problem& problem, int64_t variant) {
   const Variants& table = variants_of(name);
   if (variant >= table.count)
-    throw std::invalid_argument("variant " + std::to_string(variant) + " of '" + name + "': it has " +
-                                std::to_string(table.count));
+    throw std::invalid_argument("variant " + std::to_string(variant) + " of '" + name +
+                                "': it has " + std::to_string(table.count));
   if (variant >= 0) return table.kernels[variant];
   for (int64_t i = 0; i < table.count; ++i) {
     const Kernel& kernel = table.kernels[i];
-    if (kernel.dtype == problem.x_dtype && kernel.x_layout == problem.x_layout && kernel.y_layout == problem.y_layout &&
-        kernel.prefers(problem))
+    if (kernel.dtype == problem.x_dtype && kernel.x_layout == problem.x_layout &&
+        kernel.y_layout == problem.y_layout && kernel.prefers(problem))
       return kernel;
   }
   throw std::invalid_argument("'" + name + "' has no variant for this dtype and layout");
@@ -95,18 +96,22 @@ Prepared::Prepared(const Kernel& kernel, const Problem& problem, const void* w)
   check_fence(packed_, "packed weights");
 }
 
-void Prepared::run(const Problem& call, const void* x, void* y, const Epilogue& epilogue, int threads,
-                   int64_t limit) const {
+void Prepared::run(const Problem& call, const void* x, void* y, const Epilogue& epilogue,
+                   int threads, int64_t limit) const {
   const int64_t element = call.x_dtype == kFloat64 ? 8 : 4;
   const int64_t phases = kernel_->phases;
   int64_t most = 1;  // items of the largest piece of work between two barriers
-  for (int64_t phase = 0; phase < phases; ++phase) most = std::max(most, kernel_->items(call, phase));
+  for (int64_t phase = 0; phase < phases; ++phase)
+    most = std::max(most, kernel_->items(call, phase));
   if (phases == 1) most *= std::max<int64_t>(call.n, 1);
   int64_t lanes = std::max(1, threads);
-  if (sizes_.scratch > 0) lanes = std::min(lanes, std::max<int64_t>(1, (limit - sizes_.packed - sizes_.shared) / sizes_.scratch));
+  if (sizes_.scratch > 0)
+    lanes = std::min(
+        lanes, std::max<int64_t>(1, (limit - sizes_.packed - sizes_.shared) / sizes_.scratch));
   lanes = std::min(lanes, most);
 
-  const int64_t pitch = (sizes_.scratch + 127) / 128 * 128;  // no two threads share a line, nor a pair of them
+  const int64_t pitch =
+      (sizes_.scratch + 127) / 128 * 128;  // no two threads share a line, nor a pair of them
   Memory shared(sizes_.shared);
   std::vector<Memory> scratch;
   for (int64_t i = 0; i < lanes; ++i) scratch.emplace_back(pitch);
@@ -118,7 +123,8 @@ void Prepared::run(const Problem& call, const void* x, void* y, const Epilogue& 
                       shared.data(),
                       scratch[size_t(thread)].data(),
                       epilogue};
-    if (epilogue.residual) operands.epilogue.residual = at(epilogue.residual, image * call.residual.n, element);
+    if (epilogue.residual)
+      operands.epilogue.residual = at(epilogue.residual, image * call.residual.n, element);
     kernel_->run(call, phase, begin, end, operands);
   };
   if (phases == 1) {
@@ -134,7 +140,9 @@ void Prepared::run(const Problem& call, const void* x, void* y, const Epilogue& 
     for (int64_t image = 0; image < call.n; ++image)
       for (int64_t phase = 0; phase < phases; ++phase)
         parallel_for(kernel_->items(call, phase), int(lanes),
-                     [&](int64_t begin, int64_t end, int thread) { range(image, phase, begin, end, thread); });
+                     [&](int64_t begin, int64_t end, int thread) {
+                       range(image, phase, begin, end, thread);
+                     });
   }
   for (const Memory& each : scratch) check_fence(each, "scratch");
   check_fence(shared, "shared scratch");

@@ -13,17 +13,20 @@ std::vector<std::string> operator_names();   // csrc/operators
 
 // Its table for the ISA in use; throws std::invalid_argument for an unknown name.
 const Variants& variants_of(const std::string& name);
-// variant < 0: the first of the problem's dtype and layouts that prefers it. Throws std::invalid_argument if none does.
+// variant < 0: the first of the problem's dtype and layouts that prefers it. Throws
+// std::invalid_argument if none does.
 const Kernel& kernel_for(const std::string& name, const Problem& problem, int64_t variant = -1);
 
-// A problem with its weights packed. Safe to run from several threads: it owns only what prepare wrote.
+// A problem with its weights packed. Safe to run from several threads: it owns only what prepare
+// wrote.
 class Prepared {
  public:
   Prepared(const Kernel& kernel, const Problem& problem, const void* w);
 
-  // call: the problem with this call's n and strides. y must not overlap x. `limit` bounds packed + shared + one scratch
-  // per thread, by running on fewer threads.
-  void run(const Problem& call, const void* x, void* y, const Epilogue& epilogue, int threads, int64_t limit) const;
+  // call: the problem with this call's n and strides. y must not overlap x. `limit` bounds packed +
+  // shared + one scratch per thread, by running on fewer threads.
+  void run(const Problem& call, const void* x, void* y, const Epilogue& epilogue, int threads,
+           int64_t limit) const;
 
   const Kernel& kernel() const { return *kernel_; }
   const Problem& problem() const { return problem_; }

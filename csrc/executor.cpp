@@ -50,8 +50,7 @@ class Pool {
   void run(Job& job) {
     std::unique_lock<std::mutex> turn(busy_, std::try_to_lock);
     if (!turn.owns_lock()) return job.work(0);
-    while (workers_ < job.wanted && start_worker()) {
-    }
+    while (workers_ < job.wanted && start_worker()) {}
     {
       std::lock_guard<std::mutex> lock(mutex_);
       job_ = &job;
@@ -113,7 +112,8 @@ class Pool {
 Pool* pool = nullptr;
 std::once_flag pool_once;
 
-// A forked child has none of its parent's threads and may have its locks: it starts over and forgets the old pool.
+// A forked child has none of its parent's threads and may have its locks: it starts over and
+// forgets the old pool.
 void replace_pool() { pool = new Pool; }
 
 Pool& the_pool() {
@@ -136,7 +136,8 @@ double quota_of(const std::string& directory) {
   std::istringstream v2(first_line(directory + "/cpu.max"));
   double quota = -1, period = 0;
   if (v2 >> quota >> period && quota > 0 && period > 0) return quota / period;
-  std::istringstream v1(first_line(directory + "/cpu.cfs_quota_us") + " " + first_line(directory + "/cpu.cfs_period_us"));
+  std::istringstream v1(first_line(directory + "/cpu.cfs_quota_us") + " " +
+                        first_line(directory + "/cpu.cfs_period_us"));
   if (v1 >> quota >> period && quota > 0 && period > 0) return quota / period;
   return -1;
 }
@@ -149,7 +150,8 @@ double cpu_quota() {
     const size_t first = line.find(':'), second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
     const std::string controllers = line.substr(first + 1, second - first - 1);
-    if (!controllers.empty() && ("," + controllers + ",").find(",cpu,") == std::string::npos) continue;
+    if (!controllers.empty() && ("," + controllers + ",").find(",cpu,") == std::string::npos)
+      continue;
     const std::string root = controllers.empty() ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu";
     for (std::string path = line.substr(second + 1);; path.erase(path.rfind('/'))) {
       if (path == "/") path.clear();
@@ -182,7 +184,8 @@ void parallel_for(int64_t items, int threads, RangeBody body, void* context) {
   if (items <= 0) return;
   if (threads > items) threads = int(items);
   if (threads <= 1) return body(context, 0, items, 0);
-  // Four ranges a thread: enough to even out threads that start late, few enough to share work inside a range.
+  // Four ranges a thread: enough to even out threads that start late, few enough to share work
+  // inside a range.
   Job job{body, context, items, (items + 4 * threads - 1) / (4 * int64_t(threads)), threads - 1};
   the_pool().run(job);
 }

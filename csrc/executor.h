@@ -13,9 +13,10 @@ void set_spin_microseconds(int64_t microseconds);
 
 typedef void (*RangeBody)(void* context, int64_t begin, int64_t end, int thread);
 
-// Calls body on ranges that together cover [0, items), on at most `threads` threads, the calling one included; `thread`
-// is below `threads` and no two ranges run with the same one at a time. Returns when all is done. A call made while
-// another one holds the pool, from a second user thread or from a body, runs on its own thread alone.
+// Calls body on ranges that together cover [0, items), on at most `threads` threads, the calling
+// one included; `thread` is below `threads` and no two ranges run with the same one at a time.
+// Returns when all is done. A call made while another one holds the pool, from a second user thread
+// or from a body, runs on its own thread alone.
 void parallel_for(int64_t items, int threads, RangeBody body, void* context);
 
 template <class Body>

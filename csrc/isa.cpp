@@ -43,7 +43,8 @@ std::vector<std::string> built_isas() {
 
 std::vector<std::string> available_isas() {
   std::vector<std::string> isas = built_isas();
-  isas.erase(std::remove_if(isas.begin(), isas.end(), [](const std::string& isa) { return !runs_here(isa); }),
+  isas.erase(std::remove_if(isas.begin(), isas.end(),
+                            [](const std::string& isa) { return !runs_here(isa); }),
              isas.end());
   return isas;
 }
@@ -53,8 +54,9 @@ const std::string& current_isa() { return selected(); }
 void select_isa(const std::string& name) {
   const std::vector<std::string> isas = available_isas();
   if (std::find(isas.begin(), isas.end(), name) == isas.end())
-    throw std::invalid_argument("'" + name + "' is no instruction set of this build and processor: expected one of " +
-                                joined(isas));
+    throw std::invalid_argument(
+        "'" + name + "' is no instruction set of this build and processor: expected one of " +
+        joined(isas));
   selected() = name;
 }
 

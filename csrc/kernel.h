@@ -14,9 +14,9 @@ enum Activation : int64_t {
   kHardSigmoid = 5,  // min(max(a v + b, 0), 1)
   kSigmoid = 6,
   kTanh = 7,
-  kHardSwish = 8,    // v min(max(v + 3, 0), 6) / 6
-  kSilu = 9,         // v sigmoid(v)
-  kGelu = 10,        // v (1 + erf(v / sqrt 2)) / 2
+  kHardSwish = 8,  // v min(max(v + 3, 0), 6) / 6
+  kSilu = 9,       // v sigmoid(v)
+  kGelu = 10,      // v (1 + erf(v / sqrt 2)) / 2
 };
 
 struct Epilogue {
@@ -31,8 +31,8 @@ struct Operands {
   const void* x;       // this image's first element
   const void* packed;  // what prepare wrote; 64-byte aligned
   void* y;             // this image's first element
-  void* shared;        // scratch of all threads, kept from phase to phase of one image; 64-byte aligned
-  void* scratch;       // scratch of this thread, undefined at every call of run; 64-byte aligned
+  void* shared;   // scratch of all threads, kept from phase to phase of one image; 64-byte aligned
+  void* scratch;  // scratch of this thread, undefined at every call of run; 64-byte aligned
   Epilogue epilogue;
 };
 
@@ -41,22 +41,27 @@ struct Sizes {
   int64_t packed, shared, scratch;
 };
 
-// One variant (dtype, layouts, tile) of an algorithm. Dispatch calls, for each image: for each phase: run on ranges
-// that together cover [0, items). Rules:
-// - an image is the unit: items counts one image, run never sees a range across two images (Operands point to its own);
-// - items, and the order of every sum, follow from the problem alone: not from threads, ranges, n, strides or addresses;
+// One variant (dtype, layouts, tile) of an algorithm. Dispatch calls, for each image: for each
+// phase: run on ranges that together cover [0, items). Rules:
+// - an image is the unit: items counts one image, run never sees a range across two images
+// (Operands point to its own);
+// - items, and the order of every sum, follow from the problem alone: not from threads, ranges, n,
+// strides or addresses;
 // - every element of y is stored exactly once, after its residual was read (y may be the residual);
-// - x and y have any strides (negative and zero ones too); nothing outside x, y and residual is touched;
+// - x and y have any strides (negative and zero ones too); nothing outside x, y and residual is
+// touched;
 // - run computes, it does not allocate, lock, print, throw or start threads.
 struct Kernel {
-  const char* variant;                  // e.g. "float32 6x4"; unique in its table
-  int64_t dtype;                        // of x, w and y (Dtype)
-  int64_t x_layout, y_layout;           // Layout
-  bool (*prefers)(const Problem&);      // dispatch takes the first variant of the right dtype and layouts that does
+  const char* variant;         // e.g. "float32 6x4"; unique in its table
+  int64_t dtype;               // of x, w and y (Dtype)
+  int64_t x_layout, y_layout;  // Layout
+  bool (*prefers)(
+      const Problem&);  // dispatch takes the first variant of the right dtype and layouts that does
   Sizes (*sizes)(const Problem&);
-  int64_t phases;                       // all threads finish one before the next begins
+  int64_t phases;  // all threads finish one before the next begins
   int64_t (*items)(const Problem&, int64_t phase);
-  void (*prepare)(const Problem&, const void* w, void* packed);  // w: contiguous (k, c / groups, r, s)
+  void (*prepare)(const Problem&, const void* w,
+                  void* packed);  // w: contiguous (k, c / groups, r, s)
   void (*run)(const Problem&, int64_t phase, int64_t begin, int64_t end, const Operands&);
 };
 

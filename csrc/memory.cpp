@@ -19,7 +19,8 @@ namespace convkit {
 namespace {
 
 constexpr int64_t kAlign = 64, kFence = 256, kHugePage = 2 << 20;
-constexpr int64_t kKept = int64_t(256) << 20;  // idle bytes beyond this go back to the system at once
+constexpr int64_t kKept = int64_t(256)
+                          << 20;  // idle bytes beyond this go back to the system at once
 constexpr unsigned char kFenceByte = 0xA5;
 
 std::atomic<bool> is_checking{false};
@@ -50,10 +51,12 @@ int64_t capacity_for(int64_t bytes) {
 
 char* allocate(int64_t capacity) {
   void* block = nullptr;
-  if (posix_memalign(&block, capacity >= kHugePage ? size_t(kHugePage) : size_t(kAlign), size_t(capacity)) != 0)
+  if (posix_memalign(&block, capacity >= kHugePage ? size_t(kHugePage) : size_t(kAlign),
+                     size_t(capacity)) != 0)
     throw std::bad_alloc();
 #if defined(__linux__)
-  if (capacity >= kHugePage) madvise(block, size_t(capacity / kHugePage * kHugePage), MADV_HUGEPAGE);
+  if (capacity >= kHugePage)
+    madvise(block, size_t(capacity / kHugePage * kHugePage), MADV_HUGEPAGE);
 #endif
   return static_cast<char*>(block);
 }
@@ -132,7 +135,8 @@ void check_fence(const Memory& memory, const char* what) {
   if (!checking() || !memory.data()) return;
   for (int64_t i = 0; i < kFence; ++i)
     if (static_cast<unsigned char>(memory.data()[memory.bytes() + i]) != kFenceByte)
-      throw std::runtime_error(std::string("a kernel wrote ") + std::to_string(i) + " bytes past the end of its " + what);
+      throw std::runtime_error(std::string("a kernel wrote ") + std::to_string(i) +
+                               " bytes past the end of its " + what);
 }
 
 }  // namespace convkit

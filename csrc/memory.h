@@ -1,4 +1,5 @@
-// Memory that calls borrow: scratch and packed weights, 64-byte aligned, kept for the next call until release_memory().
+// Memory that calls borrow: scratch and packed weights, 64-byte aligned, kept for the next call
+// until release_memory().
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -10,7 +11,9 @@ class Memory {
  public:
   explicit Memory(int64_t bytes = 0);
   ~Memory();
-  Memory(Memory&& other) noexcept : data_(other.data_), bytes_(other.bytes_) { other.data_ = nullptr; }
+  Memory(Memory&& other) noexcept : data_(other.data_), bytes_(other.bytes_) {
+    other.data_ = nullptr;
+  }
   Memory& operator=(Memory&& other) noexcept;
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
@@ -27,8 +30,8 @@ class Memory {
 int64_t release_memory();
 int64_t idle_memory();
 
-// While on, every block is filled with NaN and fenced with guard bytes when it is lent; check_fences throws
-// std::runtime_error when one was overwritten. For tests.
+// While on, every block is filled with NaN and fenced with guard bytes when it is lent;
+// check_fences throws std::runtime_error when one was overwritten. For tests.
 void set_checking(bool on);
 bool checking();
 void check_fence(const Memory& memory, const char* what);

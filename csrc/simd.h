@@ -1,5 +1,5 @@
-// One vector type per scalar; its width follows the ISA being compiled. Everything here lives in the ISA's own namespace
-// and is always inlined, so that no symbol is shared between ISAs.
+// One vector type per scalar; its width follows the ISA being compiled. Everything here lives in
+// the ISA's own namespace and is always inlined, so that no symbol is shared between ISAs.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -70,8 +70,9 @@ template <class T>
 CK_INLINE Vec<T> splat(T value) {
   return value - Vec<T>{};  // not "+": that would turn -0 into +0
 }
-// The first count lanes; the others read as zero and stay unwritten, their memory is not touched. 0 <= count <= lanes.
-// Masked moves are the one thing vector types cannot say: a scalar tail costs a narrow layer half of its time.
+// The first count lanes; the others read as zero and stay unwritten, their memory is not touched. 0
+// <= count <= lanes. Masked moves are the one thing vector types cannot say: a scalar tail costs a
+// narrow layer half of its time.
 #if defined(__AVX512F__)
 CK_INLINE Vec<float> load_first(const float* from, int64_t count) {
   return Vec<float>(_mm512_maskz_loadu_ps(__mmask16((1u << count) - 1), from));
@@ -138,14 +139,16 @@ CK_INLINE Vec<T> even_lanes(Vec<T> a, Vec<T> b) {
   if constexpr (kLanes<T> == 2) return CK_SHUFFLE(a, b, 0, 2);
   if constexpr (kLanes<T> == 4) return CK_SHUFFLE(a, b, 0, 2, 4, 6);
   if constexpr (kLanes<T> == 8) return CK_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
-  if constexpr (kLanes<T> == 16) return CK_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  if constexpr (kLanes<T> == 16)
+    return CK_SHUFFLE(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
 }
 template <class T>
 CK_INLINE Vec<T> odd_lanes(Vec<T> a, Vec<T> b) {
   if constexpr (kLanes<T> == 2) return CK_SHUFFLE(a, b, 1, 3);
   if constexpr (kLanes<T> == 4) return CK_SHUFFLE(a, b, 1, 3, 5, 7);
   if constexpr (kLanes<T> == 8) return CK_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
-  if constexpr (kLanes<T> == 16) return CK_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  if constexpr (kLanes<T> == 16)
+    return CK_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
 }
 
 }  // namespace CONVKIT_ISA

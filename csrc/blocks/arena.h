@@ -1,5 +1,6 @@
-// Arena: parts of one allocation, one after the other. A kernel lays its memory out in one function that takes the base
-// pointer; called with null it only reckons (Kernel::sizes), called with memory it hands out the same places.
+// Arena: parts of one allocation, one after the other. A kernel lays its memory out in one function
+// that takes the base pointer; called with null it only reckons (Kernel::sizes), called with memory
+// it hands out the same places.
 #pragma once
 #include "simd.h"
 #if defined(__SANITIZE_ADDRESS__)

@@ -1,5 +1,5 @@
-// Reading the padded image without making one: rows of x with their padding, for any strides and padding mode.
-// Coordinates are the image's: row -1 is the first row of padding above it.
+// Reading the padded image without making one: rows of x with their padding, for any strides and
+// padding mode. Coordinates are the image's: row -1 is the first row of padding above it.
 #pragma once
 #include "problem.h"
 #include "simd.h"
@@ -7,9 +7,10 @@
 namespace convkit {
 namespace CONVKIT_ISA {
 
-// The row or column of the image that stands at i, or -1 where the padded image reads zero. Beyond the padding: zero too,
-// so that tiles may run over the end.
-CK_INLINE int64_t source_index(int64_t i, int64_t size, int64_t before, int64_t after, int64_t mode) {
+// The row or column of the image that stands at i, or -1 where the padded image reads zero. Beyond
+// the padding: zero too, so that tiles may run over the end.
+CK_INLINE int64_t source_index(int64_t i, int64_t size, int64_t before, int64_t after,
+                               int64_t mode) {
   if (i >= 0 && i < size) return i;
   if (i < -before || i >= size + after) return -1;
   switch (mode) {
@@ -29,8 +30,8 @@ CK_INLINE int64_t source_column(const Problem& problem, int64_t column) {
 
 // to[i * step] = x[channel][row][begin + i] for i < count, padding included.
 template <class T>
-CK_NOINLINE void read_row(const Problem& problem, const T* x, int64_t channel, int64_t row, int64_t begin, int64_t count,
-                          T* to, int64_t step = 1) {
+CK_NOINLINE void read_row(const Problem& problem, const T* x, int64_t channel, int64_t row,
+                          int64_t begin, int64_t count, T* to, int64_t step = 1) {
   const int64_t from_row = source_row(problem, row);
   if (from_row < 0) {
     if (step == 1)
@@ -59,10 +60,11 @@ CK_NOINLINE void read_row(const Problem& problem, const T* x, int64_t channel, i
   }
 }
 
-// to[i] = x[channel][row][begin + i * every] for i < count, padding included: the columns that a stride reads, side by side.
+// to[i] = x[channel][row][begin + i * every] for i < count, padding included: the columns that a
+// stride reads, side by side.
 template <class T>
-CK_NOINLINE void read_every(const Problem& problem, const T* x, int64_t channel, int64_t row, int64_t begin,
-                            int64_t every, int64_t count, T* to) {
+CK_NOINLINE void read_every(const Problem& problem, const T* x, int64_t channel, int64_t row,
+                            int64_t begin, int64_t every, int64_t count, T* to) {
   const int64_t from_row = source_row(problem, row);
   if (from_row < 0) {
     __builtin_memset(to, 0, size_t(count) * sizeof(T));
@@ -74,7 +76,8 @@ CK_NOINLINE void read_every(const Problem& problem, const T* x, int64_t channel,
     const int64_t column = source_column(problem, begin + i * every);
     to[i] = column < 0 ? T(0) : from[column * problem.x.w];
   }
-  int64_t inside = begin < problem.w ? (problem.w - begin + every - 1) / every : 0;  // first i right of the image
+  int64_t inside = begin < problem.w ? (problem.w - begin + every - 1) / every
+                                     : 0;  // first i right of the image
   inside = inside < i ? i : inside > count ? count : inside;
   const int64_t step = every * problem.x.w;
   const T* start = from + begin * problem.x.w;
@@ -82,7 +85,8 @@ CK_NOINLINE void read_every(const Problem& problem, const T* x, int64_t channel,
     __builtin_memcpy(to + i, start + i, size_t(inside - i) * sizeof(T));
     i = inside;
   } else if (step == 2) {
-    for (; i + kLanes<T> < inside; i += kLanes<T>)  // "<": the last pair of vectors would read one element too many
+    for (; i + kLanes<T> < inside;
+         i += kLanes<T>)  // "<": the last pair of vectors would read one element too many
       store(to + i, even_lanes<T>(load(start + 2 * i), load(start + 2 * i + kLanes<T>)));
   }
   for (; i < inside; ++i) to[i] = start[i * step];
