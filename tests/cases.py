@@ -341,6 +341,8 @@ _LANES = [
         for q in (4, 5, 15, 16, 17, 31, 33, 47, 48, 49, 50, 65)
     ),
     *(_case(f"rows_{p}", (1, 3, p, 5), (9, 3, 3, 3), padding=1) for p in (2, 3, 4, 5, 7, 9)),
+    _case("channels_16_columns_21", (1, 16, 5, 21), (6, 16, 3, 3), padding=1),
+    _case("channels_32_columns_37", (1, 32, 4, 37), (5, 32, 3, 3)),
     _case("deep_360", (1, 40, 6, 7), (10, 40, 3, 3), padding=1),
     _case("deep_257_groups", (1, 516, 3, 3), (4, 258, 1, 1), groups=2),
     _case("deep_5400", (1, 600, 4, 5), (7, 600, 3, 3), padding=1),
