@@ -75,10 +75,11 @@ def main(at: str, isa: str) -> None:
 # Beside WAYS: tails of rows and channels that a vector may run over.
 MORE = """
     one_pixel one_pixel_many_channels one_pixel_depthwise filter_is_image one_column channels_15
+    channels_16 channels_32 channels_16_columns_21 channels_32_columns_37 resnet20_block_3
     channels_33 columns_15 columns_17 columns_49 filters_15 filters_33 rows_5 pointwise
     pointwise_deep_257 pointwise_one_filter pointwise_one_channel pointwise_stride_1x2 depthwise_1x1
     depthwise_5x5 depthwise_wide depthwise_31x31 depthwise_stride_1x2 replicate filter_2x1
-    filter_1x2 tile_57 filter_41x3 lenet_c1 groups_2_wide
+    filter_1x2 stride_2_columns_31 stride_2_columns_15 tile_57 filter_41x3 lenet_c1 groups_2_wide
 """
 
 if __name__ == "__main__":
