@@ -1,11 +1,11 @@
-"""Runs the kernel and block tests in a build with the address and undefined-behaviour sanitizers.
+"""Runs the kernel, block and operator tests under the address and undefined-behaviour sanitizers.
 
     python tests/sanitize.py [pytest arguments]
 
 It first proves itself: a read past the end of x and a signed overflow, planted in a kernel of a
 copy of the sources, must both be caught, and the same kernel without them must pass. The builds go
-into build/sanitize. CONVKIT_ISAS names the instruction sets; on x86 else avx512 and avx2: every line
-of a kernel is compiled for them, and the baseline differs from them in the vector's width alone.
+into build/sanitize. CONVKIT_ISAS names the instruction sets; on x86 else avx512 and avx2: every
+line of a kernel is compiled for them, the baseline differs in the width of a vector alone.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def main() -> int:
 
 
 def is_kernel_test(name: str) -> bool:
-    return name.startswith(("test_kernels", "test_blocks"))
+    return name.startswith(("test_kernels", "test_blocks", "test_operators", "test_activations"))
 
 
 if __name__ == "__main__":
