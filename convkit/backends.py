@@ -13,6 +13,8 @@ from convkit.problem import DTYPES
 
 Array = NDArray[Any]
 DEVICES = ("cpu",)
+#: Arguments that may be None.
+OPTIONAL = frozenset(("bias", "residual", "out", "weight"))
 #: DLPack's numbers of what the CPU reads: its own memory, and memory pinned for a GPU.
 HOST_DEVICES = (1, 3)
 
@@ -20,14 +22,14 @@ HOST_DEVICES = (1, 3)
 def enter(**arrays: Any) -> tuple[list[Any], Callable[[Array], Any]]:
     """Views of the arrays (None stays None), and what makes an answer the kind of the first.
 
-    The first array must be there. All must share its dtype: float32 or float64 in native order.
+    All must share the first one's dtype: float32 or float64 in native order.
 
     Raises TypeError that names the array and, where there is one, the line to write instead.
     """
     views: list[Any] = []
     first_name = first_dtype = None
     for name, array in arrays.items():
-        if array is None and first_name is not None:
+        if array is None and name in OPTIONAL:
             views.append(None)
             continue
         view = array if type(array) is np.ndarray else _view(name, array)
