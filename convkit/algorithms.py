@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -139,6 +140,10 @@ def direct_cost(problem: ConvProblem, machine: Machine) -> float:
     else:
         share = filled(filters, lanes)
     work = 2.0 * problem.n * problem.macs / (share * peak)
+    if problem.r * problem.s == 1:
+        work *= 1.25  # tiles of one tap each
+    if problem.groups > 1:
+        work += problem.n * problem.c * problem.p * 24e-9  # a group's rows are little work each
     weights = weight_bytes(problem) / machine.cold_bandwidth
     return 2e-6 + max(work, weights) + stream(problem, machine, x=1.25)
 
@@ -202,24 +207,59 @@ def winograd_cost(tile: int) -> Cost:
     return cost
 
 
+#: As in csrc/blocks/fft_tiling.h, which this follows coarsely.
+FFT_SIZES = (8, 12, 16, 18, 20, 24, 28, 32, 36, 40, 48, 64, 72, 96, 128, 192, 256)
+
+
+def fft_axis(size_in: int, out: int, taps: int, before: int, zeros: bool) -> tuple[int, int, int]:
+    """(tile size, tiles, pieces of the filter) of least work along rows or columns."""
+    if taps == 1:
+        return 1, out, 1  # not transformed this way
+    # One tile holds all, wrapped around: the zeros beyond one border serve the other too.
+    wrapped = max(
+        size_in + max(min(before, out - 1), 0), out + max(min(taps - 1 - before, size_in - 1), 0)
+    )
+    best, least = (1, 1, 1), math.inf
+    for size in FFT_SIZES:
+        if zeros and size >= wrapped:
+            tiles, pieces = 1, 1
+        elif size >= taps:
+            tiles, pieces = -(-out // (size - taps + 1)), 1
+        else:
+            tiles, pieces = -(-out // (size // 2)), -(-taps // (size // 2))
+        work = tiles * size * (math.log2(size) + 6 * pieces)
+        if work < least:
+            best, least = (size, tiles, pieces), work
+    return best
+
+
 def fft_cost(problem: ConvProblem, machine: Machine) -> float:
-    """The best square tile's transforms and complex products; large filters go in pieces."""
-    n, peak = problem.n, machine.fma_peak(problem.dtype)
-    channels, filters = problem.c, problem.k
-    depth = problem.c // problem.groups
-    best = float("inf")
-    for size in (8, 12, 16, 24, 32, 48, 64):
-        piece = size // 2 + 1
-        pieces = -(-problem.r // piece) * -(-problem.s // piece)
-        rows, columns = size - min(problem.r, piece) + 1, size - min(problem.s, piece) + 1
-        tiles = n * -(-problem.p // rows) * -(-problem.q // columns)
-        frequencies = size * size / 2 + 2
-        products = 8.0 * frequencies * tiles * depth * filters * pieces / (0.8 * peak)
-        stages = 2.5 * size * size * size.bit_length()
-        transforms = 2.0 * stages * tiles * (channels * pieces + filters) / (0.35 * peak)
-        packed = 8.0 * frequencies * depth * filters * pieces * problem.itemsize / 4
-        best = min(best, max(products, packed / machine.cold_bandwidth) + transforms)
-    return 5e-6 + best + stream(problem, machine)
+    """Transforms of a tile's points, and complex products at half as many frequencies."""
+    n, peak, zeros = problem.n, machine.fma_peak(problem.dtype), problem.padding_mode == "zeros"
+    rows, down, row_pieces = fft_axis(problem.h, problem.p, problem.r, problem.padding[0], zeros)
+    columns, across, column_pieces = fft_axis(
+        problem.w, problem.q, problem.s, problem.padding[2], zeros
+    )
+    groups, tiles, area = problem.groups, down * across, rows * columns
+    channels, filters = problem.c // groups, problem.k // groups
+    frequencies, pieces = area / 2 + 2, row_pieces * column_pieces
+    lanes = lanes_of(problem, machine)
+
+    def up(size: int) -> int:
+        return -(-size // lanes) * lanes
+
+    best = math.inf
+    # In the lanes: channels and filters, or tiles, or groups. What does not fill them is padded.
+    for c, k, g, t in (
+        (up(channels), up(filters), groups, tiles),
+        (channels, filters, groups, up(tiles)),
+        (channels, filters, up(groups), tiles),
+    ):
+        transforms = 6.7 * g * t * area * math.log2(area) * (c + k)
+        products = 1.66 * g * t * frequencies * pieces * channels * k * 8
+        packed = groups * frequencies * pieces * channels * k * 2 * problem.itemsize
+        best = min(best, n * (transforms + products) / peak + packed / machine.cold_bandwidth)
+    return 5e-6 + best
 
 
 #: In the order that `explain` lists them. `direct` computes everything: nothing is ever refused.

@@ -6,12 +6,19 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from convkit.demo import Digits, LayerRow
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says a mistake in one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImportError, ValueError) as error:  # no extension, or an impossible variable
         print(f"convkit: {error}", file=sys.stderr)
         return 2
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="convkit", description="A convolution engine: see `convkit COMMAND --help`."
     )
     parser.add_argument("--version", action="version", version=f"convkit {__version__}")

@@ -23,11 +23,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse to test the bare source folder instead of the installed package."""
     if ROOT / "convkit" != Path(convkit.__file__).resolve().parent:
         return
-    try:
-        origin = metadata.distribution("convkit").read_text("direct_url.json")
-    except metadata.PackageNotFoundError:
-        origin = None
-    if not json.loads(origin or "{}").get("dir_info", {}).get("editable"):
+    # All of that name: an old convkit.egg-info in the root would hide the editable install's own.
+    origins = [
+        json.loads(found.read_text("direct_url.json") or "{}")
+        for found in metadata.distributions(name="convkit")
+    ]
+    if not any(origin.get("dir_info", {}).get("editable") for origin in origins):
         raise pytest.UsageError(
             f"the tests would run against {ROOT / 'convkit'}: expected the installed package "
             "(pip install '.[test]', then plain pytest)"

@@ -189,8 +189,8 @@ MUTANTS = [
     ),
     Mutant(
         BINDINGS,
-        "array.shape(2) == h && array.shape(3) == w,",
-        "array.shape(3) == w,",
+        "array.shape(1) == c && array.shape(2) == h &&",
+        "array.shape(1) == c &&",
         "the native plan reads rows that x does not have",
         "tests/test_dispatch.py",
     ),
@@ -647,8 +647,8 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/window.h",
-        "begin < problem.w ? (problem.w - begin + every - 1) / every : 0;",
-        "begin < problem.w ? (problem.w - begin) / every : 0;",
+        "begin < problem.w ? (problem.w - begin + every - 1) / every",
+        "begin < problem.w ? (problem.w - begin) / every",
         "the last column of an odd row read as padding",
         of_kernel("pointwise"),
     ),
