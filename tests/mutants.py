@@ -1174,10 +1174,20 @@ MUTANTS = [
 ]
 
 
-def place(mutant: Mutant) -> str:
+def places(mutant: Mutant, text: str) -> list[re.Match[str]]:
+    """Where `old` stands, however its lines are broken."""
+    return list(re.finditer(r"\s+".join(map(re.escape, mutant.old.split())), text))
+
+
+def planted(mutant: Mutant, text: str) -> str:
+    (place,) = places(mutant, text)
+    return text[: place.start()] + mutant.new.strip() + text[place.end() :]
+
+
+def fault(mutant: Mutant) -> str:
     """What is wrong with where the mutant would go, or nothing."""
     path = ROOT / mutant.file
-    count = path.read_text(encoding="utf-8").count(mutant.old) if path.exists() else 0
+    count = len(places(mutant, path.read_text(encoding="utf-8"))) if path.exists() else 0
     return "" if count == 1 else f"{mutant.file}: {mutant.old!r} stands there {count} times"
 
 
@@ -1230,7 +1240,7 @@ class Copy:
 
 
 def main(wanted: list[str]) -> int:
-    faults = [fault for mutant in MUTANTS if (fault := place(mutant))]
+    faults = [found for mutant in MUTANTS if (found := fault(mutant))]
     print("\n".join(faults) or f"{len(MUTANTS)} mutants find their places")
     if faults or wanted == ["--check"]:
         return 1 if faults else 0
@@ -1255,7 +1265,7 @@ def main(wanted: list[str]) -> int:
         for mutant in chosen:
             start, path = time.monotonic(), copy.tree / mutant.file
             text = path.read_text(encoding="utf-8")
-            path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+            path.write_text(planted(mutant, text), encoding="utf-8")
             built = copy.build()
             if built.returncode:
                 verdict, detail = "does not build", built.stdout[-1500:]
