@@ -182,13 +182,6 @@ MUTANTS = [
     ),
     Mutant(
         BINDINGS,
-        "array.shape(i) <= 1 ? (i == 3 ? 1 : 0)",
-        "array.shape(i) <= 1 ? (i == 3 ? 7 : 0)",
-        "a single column is taken for one of several",
-        KERNELS,
-    ),
-    Mutant(
-        BINDINGS,
         "array.shape(1) == c && array.shape(2) == h &&",
         "array.shape(1) == c &&",
         "the native plan reads rows that x does not have",
@@ -303,8 +296,8 @@ MUTANTS = [
     ),
     Mutant(
         "convkit/plan.py",
-        "own_bias = None if bias is None else np.array(bias",
-        "own_bias = None if bias is None else np.asarray(bias",
+        'else np.array(bias, order="C", copy=True)',
+        "else np.ascontiguousarray(bias)",
         "a plan shares the caller's bias",
         PLAN,
     ),

@@ -303,6 +303,12 @@ def test_out_overlaps_the_residual_in_part():
     turned = out[:, :, ::-1]
     assert re.search("out.*overlap.*residual", str(refused(out=turned, residual=out)))
     assert call(out=out, residual=out) is out
+    square = np.full((1, 1, 6, 6), 7, "f")
+    with pytest.raises(ValueError, match=r"out.*overlap.*residual"):
+        convkit.conv2d(
+            zeros(1, 1, 8, 8), zeros(1, 1, 3, 3), residual=square.swapaxes(2, 3), out=square
+        )
+    np.testing.assert_array_equal(square, 7)
 
 
 def test_out_beside_an_input_is_fine():

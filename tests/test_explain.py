@@ -114,12 +114,25 @@ def test_workspace_limit_excludes_with_a_reason():
             assert row.applies or str(free[name].workspace) in row.reason.replace(",", "")
 
 
-def test_choice_does_not_depend_on_threads_or_batch():
+@pytest.mark.parametrize(
+    ("x", "w", "padding"),
+    [
+        ((16, 28, 28), (24, 16, 3, 3), 1),
+        # Weights that many images would share: seen with their batch, these would choose otherwise.
+        ((512, 3, 3), (2048, 512, 3, 3), 1),
+        ((64, 2, 2), (2048, 64, 3, 3), 1),
+        ((64, 4, 4), (2048, 64, 7, 7), 3),
+        ((1, 56, 56), (256, 1, 7, 7), 3),
+        ((3, 7, 7), (2048, 3, 1, 1), 0),
+    ],
+    ids=str,
+)
+def test_choice_does_not_depend_on_threads_or_batch(x, w, padding):
     names = set()
     for threads in (1, 2, 8):
         with convkit.threads(threads):
             for n in (1, 2, 64):
-                names.add(chosen(rows_of((n, *SHAPES[0][1:]), SHAPES[1], padding=1)))
+                names.add(chosen(rows_of((n, *x), w, padding=padding)))
     assert len(names) == 1
 
 

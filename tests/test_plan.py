@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
+import os
 import pickle
+import signal
+import sys
 import threading
 
 import numpy as np
@@ -15,6 +18,7 @@ import convkit
 from convkit.algorithms import ALGORITHMS
 from convkit.problem import ConvProblem, conv_problem
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 X_SHAPE, W_SHAPE = (2, 6, 17, 19), (8, 6, 3, 3)
 
 
@@ -178,6 +182,20 @@ def test_forked_process(plan, arrays, threads):
             for answer in answers:
                 np.testing.assert_array_equal(answer.get(timeout=60), expected)
         np.testing.assert_array_equal(plan(arrays[0]), expected)
+
+
+@linux
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_forked_process_starts_threads_of_its_own(plan, arrays):
+    with convkit.threads(4):
+        expected = plan(arrays[0])
+        child = os.fork()
+        if child == 0:  # no return from here: the tests would go on twice
+            signal.alarm(60)
+            right = np.array_equal(plan(arrays[0]), expected)
+            os._exit(0 if right and len(os.listdir("/proc/self/task")) >= 4 else 1)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 # ---- threads -------------------------------------------------------------------------------------
