@@ -14,6 +14,8 @@ from native import ISAS
 from convkit.algorithms import ALGORITHMS
 
 HERE = Path(__file__).parent
+# Children import the package that this process imports.
+INHERITED = tuple(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
 
 
 @pytest.mark.kernels
@@ -27,7 +29,7 @@ def test_nothing_outside_the_arrays_is_touched(isa, at):
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "PYTHONPATH": str(HERE)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(HERE), *INHERITED))},
     )
     lines = child.stdout.splitlines() or ["nothing"]
     assert child.returncode == 0, f"{lines[-1]}: exit {child.returncode}\n{child.stderr[-2000:]}"
