@@ -639,13 +639,6 @@ MUTANTS = [
         of_kernel("pointwise"),
     ),
     Mutant(
-        "csrc/blocks/window.h",
-        "begin < problem.w ? (problem.w - begin + every - 1) / every",
-        "begin < problem.w ? (problem.w - begin) / every",
-        "the last column of an odd row read as padding",
-        of_kernel("pointwise"),
-    ),
-    Mutant(
         "csrc/kernels/depthwise.cpp",
         "if (masks.first != first) {",
         "if (masks.first == INT64_MAX) {",

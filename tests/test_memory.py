@@ -13,7 +13,8 @@ from native import ISAS
 
 from convkit.algorithms import ALGORITHMS
 
-HERE = Path(__file__).parent
+# Children start here: from the root of the tree they would find the package without its extension.
+HERE = Path(__file__).resolve().parent
 
 
 @pytest.mark.kernels
@@ -27,7 +28,7 @@ def test_nothing_outside_the_arrays_is_touched(isa, at):
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "PYTHONPATH": str(HERE)},
+        cwd=HERE,
     )
     lines = child.stdout.splitlines() or ["nothing"]
     assert child.returncode == 0, f"{lines[-1]}: exit {child.returncode}\n{child.stderr[-2000:]}"
@@ -91,8 +92,9 @@ def test_resident_memory(row, how):
     groups, size = {"depthwise": (channels, 3), "pointwise": (1, 1)}.get(row.name, (1, 3))
     arguments = json.dumps([row.name, how, size, groups, channels, SIDE])
     child = subprocess.run(
-        [sys.executable, "-c", MEASURE, arguments], capture_output=True, text=True, timeout=120
-    )
+        [sys.executable, "-c", MEASURE, arguments],
+        capture_output=True, text=True, timeout=120, cwd=HERE,
+    )  # fmt: skip
     assert child.returncode == 0, child.stderr
     resident, workspace = json.loads(child.stdout)
     assert resident <= workspace + (1 << 20), f"{resident} bytes, workspace {workspace}"

@@ -17,10 +17,12 @@ import convkit
 from convkit import _convkit
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+# Children start here: from the root of the tree they would find the package without its extension.
+HERE = Path(__file__).resolve().parent
 REPORT = "import convkit; print(convkit.get_num_threads())"
 
 
-def child(code, *, prefix=(), **env):
+def child(code, **env):
     """What Python code prints in a fresh process without inherited thread settings."""
     inherited = {
         name: value
@@ -28,8 +30,8 @@ def child(code, *, prefix=(), **env):
         if name not in ("OMP_NUM_THREADS", "CONVKIT_NUM_THREADS")
     }
     done = subprocess.run(
-        [*prefix, sys.executable, "-c", code],
-        capture_output=True, text=True, timeout=120, env={**inherited, **env},
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, timeout=120, env={**inherited, **env}, cwd=HERE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -90,8 +92,9 @@ def test_cgroup_quota(quota, threads):
         f'exec "{sys.executable}" -c "{REPORT}"'
     )
     expected = min(threads, len(os.sched_getaffinity(0)))
-    assert child("", prefix=()) == ""
-    done = subprocess.run([*enter, script], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [*enter, script], capture_output=True, text=True, check=False, timeout=60, cwd=HERE
+    )
     assert done.returncode == 0, done.stderr
     if "0::" not in Path("/proc/self/cgroup").read_text():
         pytest.skip("needs version 2 of control groups")
