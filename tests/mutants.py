@@ -892,13 +892,6 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/fft_codelets.h",
-        "if constexpr (f == 0 || 2 * f == N)\n          t[q] = {Vec<T>{}, y[f].re};",
-        "if constexpr (f == 0)\n          t[q] = {Vec<T>{}, y[f].re};",
-        "reads the unwritten imaginary part of the middle frequency",
-        of_kernel("fft"),
-    ),
-    Mutant(
-        "csrc/blocks/fft_codelets.h",
         "store(out + kLanes<T>, 2 * f <= N ? part : -part);",
         "store(out + kLanes<T>, part);",
         "a long real transform forgets to conjugate",

@@ -23,12 +23,14 @@ HERE = Path(__file__).resolve().parent
 @pytest.mark.parametrize("isa", ISAS)
 def test_nothing_outside_the_arrays_is_touched(isa, at):
     """x, w, bias, residual and y each stand against a page that kills who touches it."""
+    paths = [str(HERE), os.environ.get("PYTHONPATH")]
     child = subprocess.run(
         [sys.executable, HERE / "page_end.py", at, isa],
         capture_output=True,
         text=True,
         timeout=300,
         cwd=HERE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
     )
     lines = child.stdout.splitlines() or ["nothing"]
     assert child.returncode == 0, f"{lines[-1]}: exit {child.returncode}\n{child.stderr[-2000:]}"

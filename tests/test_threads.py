@@ -184,15 +184,17 @@ shares = []
 for threads in (1, 2):
     with convkit.threads(threads):
         convkit.conv2d(x, w, algo="direct")
-        own, all = time.thread_time(), time.process_time()
-        for _ in range(3):
+        rounds = []
+        for _ in range(8):
+            own, all = time.thread_time(), time.process_time()
             convkit.conv2d(x, w, algo="direct")
-        shares.append((time.thread_time() - own) / (time.process_time() - all))
+            rounds.append((time.thread_time() - own) / (time.process_time() - all))
+        shares.append(min(rounds))  # a busy machine may start the second thread late
 print(json.dumps(shares))
 """
     alone, together = json.loads(child(code, CONVKIT_SPIN_US="0"))
-    assert alone > 0.95
-    assert together < 0.85
+    assert alone > 0.9
+    assert together < 0.8
 
 
 def test_idle_workers_sleep():
