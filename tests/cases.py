@@ -278,6 +278,7 @@ _DEPTHWISE = [
     _case("depthwise_1x1_stride_2", (1, 6, 5, 7), (12, 1, 1, 1), groups=6, stride=2),
     _case("depthwise_13x1", (1, 2, 20, 16), (2, 1, 13, 1), groups=2, padding=(6, 0)),
     _case("depthwise_31x31", (1, 2, 20, 22), (2, 1, 31, 31), groups=2, padding=15),
+    _case("depthwise_31x31_over_14x14", (1, 2, 14, 14), (2, 1, 31, 31), groups=2, padding=15),
     _case("depthwise_wide", (1, 2, 4, 129), (2, 1, 3, 3), groups=2, padding=1),
     _case(
         "depthwise_reflect_right",
@@ -355,6 +356,11 @@ _LARGE_FILTERS = [
     _case("filter_31x31", (1, 1, 45, 50), (2, 1, 31, 31)),
     _case("filter_41x3", (1, 1, 60, 40), (1, 1, 41, 3), padding=(20, 1)),
     _case("filter_3x41", (1, 1, 40, 60), (1, 1, 3, 41), padding=(1, 20)),
+    _case("filter_41x2_many", (1, 2, 50, 12), (17, 2, 41, 2)),
+    _case("filter_2x41_many", (1, 2, 12, 50), (17, 2, 2, 41), padding=(1, 0)),
+    _case("depthwise_35x35_many", (1, 18, 36, 37), (18, 1, 35, 35), groups=18, padding=2),
+    _case("filter_17x17_over_8x8", (1, 2, 8, 8), (3, 2, 17, 17), padding=8),
+    _case("filter_13x9_over_5x6", (1, 1, 5, 6), (2, 1, 13, 9), padding=((8, 5), (3, 6))),
     _case(
         "filter_64_reflect", (1, 1, 70, 66), (1, 1, 16, 64), padding=(8, 20), padding_mode="reflect"
     ),

@@ -639,13 +639,6 @@ MUTANTS = [
         of_kernel("pointwise"),
     ),
     Mutant(
-        "csrc/blocks/window.h",
-        "begin < problem.w ? (problem.w - begin + every - 1) / every",
-        "begin < problem.w ? (problem.w - begin) / every",
-        "the last column of an odd row read as padding",
-        of_kernel("pointwise"),
-    ),
-    Mutant(
         "csrc/kernels/depthwise.cpp",
         "if (masks.first != first) {",
         "if (masks.first == INT64_MAX) {",
@@ -895,13 +888,6 @@ MUTANTS = [
         "(i - rows.shift + rows.size) % rows.size);",
         "i % rows.size);",
         "a wrapped tile's filter is not shifted",
-        of_kernel("fft"),
-    ),
-    Mutant(
-        "csrc/blocks/fft_codelets.h",
-        "if constexpr (f == 0 || 2 * f == N)\n          t[q] = {Vec<T>{}, y[f].re};",
-        "if constexpr (f == 0)\n          t[q] = {Vec<T>{}, y[f].re};",
-        "reads the unwritten imaginary part of the middle frequency",
         of_kernel("fft"),
     ),
     Mutant(

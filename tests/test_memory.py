@@ -13,9 +13,8 @@ from native import ISAS
 
 from convkit.algorithms import ALGORITHMS
 
-HERE = Path(__file__).parent
-# Children import the package that this process imports.
-INHERITED = tuple(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+# Children start here: from the root of the tree they would find the package without its extension.
+HERE = Path(__file__).resolve().parent
 
 
 @pytest.mark.kernels
@@ -24,12 +23,14 @@ INHERITED = tuple(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep
 @pytest.mark.parametrize("isa", ISAS)
 def test_nothing_outside_the_arrays_is_touched(isa, at):
     """x, w, bias, residual and y each stand against a page that kills who touches it."""
+    paths = [str(HERE), os.environ.get("PYTHONPATH")]
     child = subprocess.run(
         [sys.executable, HERE / "page_end.py", at, isa],
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(HERE), *INHERITED))},
+        cwd=HERE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
     )
     lines = child.stdout.splitlines() or ["nothing"]
     assert child.returncode == 0, f"{lines[-1]}: exit {child.returncode}\n{child.stderr[-2000:]}"
@@ -93,8 +94,9 @@ def test_resident_memory(row, how):
     groups, size = {"depthwise": (channels, 3), "pointwise": (1, 1)}.get(row.name, (1, 3))
     arguments = json.dumps([row.name, how, size, groups, channels, SIDE])
     child = subprocess.run(
-        [sys.executable, "-c", MEASURE, arguments], capture_output=True, text=True, timeout=120
-    )
+        [sys.executable, "-c", MEASURE, arguments],
+        capture_output=True, text=True, timeout=120, cwd=HERE,
+    )  # fmt: skip
     assert child.returncode == 0, child.stderr
     resident, workspace = json.loads(child.stdout)
     assert resident <= workspace + (1 << 20), f"{resident} bytes, workspace {workspace}"

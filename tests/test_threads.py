@@ -17,10 +17,12 @@ import convkit
 from convkit import _convkit
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
+# Children start here: from the root of the tree they would find the package without its extension.
+HERE = Path(__file__).resolve().parent
 REPORT = "import convkit; print(convkit.get_num_threads())"
 
 
-def child(code, *, prefix=(), **env):
+def child(code, **env):
     """What Python code prints in a fresh process without inherited thread settings."""
     inherited = {
         name: value
@@ -28,8 +30,8 @@ def child(code, *, prefix=(), **env):
         if name not in ("OMP_NUM_THREADS", "CONVKIT_NUM_THREADS")
     }
     done = subprocess.run(
-        [*prefix, sys.executable, "-c", code],
-        capture_output=True, text=True, timeout=120, env={**inherited, **env},
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, timeout=120, env={**inherited, **env}, cwd=HERE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -90,8 +92,9 @@ def test_cgroup_quota(quota, threads):
         f'exec "{sys.executable}" -c "{REPORT}"'
     )
     expected = min(threads, len(os.sched_getaffinity(0)))
-    assert child("", prefix=()) == ""
-    done = subprocess.run([*enter, script], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [*enter, script], capture_output=True, text=True, check=False, timeout=60, cwd=HERE
+    )
     assert done.returncode == 0, done.stderr
     if "0::" not in Path("/proc/self/cgroup").read_text():
         pytest.skip("needs version 2 of control groups")
@@ -181,15 +184,17 @@ shares = []
 for threads in (1, 2):
     with convkit.threads(threads):
         convkit.conv2d(x, w, algo="direct")
-        own, all = time.thread_time(), time.process_time()
-        for _ in range(3):
+        rounds = []
+        for _ in range(8):
+            own, all = time.thread_time(), time.process_time()
             convkit.conv2d(x, w, algo="direct")
-        shares.append((time.thread_time() - own) / (time.process_time() - all))
+            rounds.append((time.thread_time() - own) / (time.process_time() - all))
+        shares.append(min(rounds))  # a busy machine may start the second thread late
 print(json.dumps(shares))
 """
     alone, together = json.loads(child(code, CONVKIT_SPIN_US="0"))
-    assert alone > 0.95
-    assert together < 0.85
+    assert alone > 0.9
+    assert together < 0.8
 
 
 def test_idle_workers_sleep():
