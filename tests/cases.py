@@ -360,6 +360,8 @@ _LARGE_FILTERS = [
     _case("filter_2x41_many", (1, 2, 12, 50), (17, 2, 2, 41), padding=(1, 0)),
     _case("depthwise_35x35_many", (1, 18, 36, 37), (18, 1, 35, 35), groups=18, padding=2),
     _case("filter_17x17_over_8x8", (1, 2, 8, 8), (3, 2, 17, 17), padding=8),
+    _case("filter_65x2_tall", (1, 1, 1102, 10), (3, 1, 65, 2)),
+    _case("filter_33x3_tall", (1, 1, 340, 8), (3, 1, 33, 3)),
     _case("filter_13x9_over_5x6", (1, 1, 5, 6), (2, 1, 13, 9), padding=((8, 5), (3, 6))),
     _case(
         "filter_64_reflect", (1, 1, 70, 66), (1, 1, 16, 64), padding=(8, 20), padding_mode="reflect"
