@@ -356,6 +356,7 @@ _LARGE_FILTERS = [
     _case("filter_31x31", (1, 1, 45, 50), (2, 1, 31, 31)),
     _case("filter_41x3", (1, 1, 60, 40), (1, 1, 41, 3), padding=(20, 1)),
     _case("filter_3x41", (1, 1, 40, 60), (1, 1, 3, 41), padding=(1, 20)),
+    _case("filter_41x41_tiles", (1, 1, 150, 75), (1, 1, 41, 41)),
     _case("filter_41x2_many", (1, 2, 50, 12), (17, 2, 41, 2)),
     _case("filter_2x41_many", (1, 2, 12, 50), (17, 2, 2, 41), padding=(1, 0)),
     _case("depthwise_35x35_many", (1, 18, 36, 37), (18, 1, 35, 35), groups=18, padding=2),

@@ -189,12 +189,13 @@ for threads in (1, 2):
             own, all = time.thread_time(), time.process_time()
             convkit.conv2d(x, w, algo="direct")
             rounds.append((time.thread_time() - own) / (time.process_time() - all))
-        shares.append(min(rounds))  # a busy machine may start the second thread late
+        shares.append(rounds)
 print(json.dumps(shares))
 """
     alone, together = json.loads(child(code, CONVKIT_SPIN_US="0"))
-    assert alone > 0.9
-    assert together < 0.8
+    # The best of some: a busy machine may start the second thread late.
+    assert max(alone) > 0.9
+    assert min(together) < 0.8
 
 
 def test_idle_workers_sleep():
