@@ -179,6 +179,12 @@ PYBIND11_MODULE(_convkit, m) {
   m.def("available_threads", &available_threads);
   m.def("has_cpu_quota", &has_cpu_quota);
   m.def("set_spin_microseconds", &set_spin_microseconds, py::arg("microseconds"));
+  m.def("workers", [] {
+    const Workers workers = count_workers();
+    return py::make_tuple(workers.started, workers.asleep);
+  });
+  m.def("threads_that_meet", &threads_that_meet, py::arg("threads"), py::arg("seconds"),
+        py::call_guard<py::gil_scoped_release>());
   m.def("release_memory", &release_memory);
   m.def("idle_memory", &idle_memory);
   m.def("set_checking", &set_checking, py::arg("on"));

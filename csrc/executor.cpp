@@ -63,6 +63,11 @@ class Pool {
     done_.wait(lock, [this] { return active_ == 0; });
   }
 
+  Workers workers() {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return {workers_, asleep_};
+  }
+
  private:
   bool start_worker() {
     try {
@@ -70,6 +75,7 @@ class Pool {
     } catch (const std::system_error&) {
       return false;  // the system has no more threads: the job runs on fewer
     }
+    std::lock_guard<std::mutex> lock(mutex_);
     ++workers_;
     return true;
   }
@@ -79,7 +85,9 @@ class Pool {
     for (;;) {
       spin_while(seen);
       std::unique_lock<std::mutex> lock(mutex_);
+      ++asleep_;
       wake_.wait(lock, [&] { return epoch_.load(std::memory_order_relaxed) != seen; });
+      --asleep_;
       seen = epoch_.load(std::memory_order_relaxed);
       Job* job = job_;
       if (!job || job->joined == job->wanted) continue;
@@ -106,7 +114,7 @@ class Pool {
   std::condition_variable wake_, done_;
   std::atomic<uint64_t> epoch_{0};
   Job* job_ = nullptr;
-  int active_ = 0, workers_ = 0;
+  int active_ = 0, workers_ = 0, asleep_ = 0;
 };
 
 Pool* pool = nullptr;
@@ -180,6 +188,8 @@ bool has_cpu_quota() { return cpu_quota() > 0; }
 
 void set_spin_microseconds(int64_t microseconds) { spin_microseconds = microseconds; }
 
+Workers count_workers() { return the_pool().workers(); }
+
 void parallel_for(int64_t items, int threads, RangeBody body, void* context) {
   if (items <= 0) return;
   if (threads > items) threads = int(items);
@@ -188,6 +198,16 @@ void parallel_for(int64_t items, int threads, RangeBody body, void* context) {
   // inside a range.
   Job job{body, context, items, (items + 4 * threads - 1) / (4 * int64_t(threads)), threads - 1};
   the_pool().run(job);
+}
+
+int threads_that_meet(int threads, double seconds) {
+  std::atomic<int> met{0};
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+  parallel_for(threads, threads, [&](int64_t, int64_t, int) {
+    ++met;
+    while (met < threads && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+  });
+  return met;
 }
 
 }  // namespace convkit

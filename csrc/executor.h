@@ -11,6 +11,12 @@ bool has_cpu_quota();
 // How long a worker looks for more work before it sleeps, in microseconds.
 void set_spin_microseconds(int64_t microseconds);
 
+// Workers started so far, and how many of them sleep: spinning ones do not.
+struct Workers {
+  int started, asleep;
+};
+Workers count_workers();
+
 typedef void (*RangeBody)(void* context, int64_t begin, int64_t end, int thread);
 
 // Calls body on ranges that together cover [0, items), on at most `threads` threads, the calling
@@ -28,5 +34,8 @@ void parallel_for(int64_t items, int threads, const Body& body) {
       },
       const_cast<Body*>(&body));
 }
+
+// Of `threads` asked for, how many run at one time: each waits for the others, at most so long.
+int threads_that_meet(int threads, double seconds);
 
 }  // namespace convkit
