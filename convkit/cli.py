@@ -88,8 +88,13 @@ def _explain(options: argparse.Namespace) -> int:
     x_shape, w_shape, keywords = parse_shape(options.shape)
     print(
         explain(
-            x_shape, w_shape, dtype=options.dtype, padding_mode=options.padding_mode,
-            precision=options.precision, algo=options.algo, max_workspace=options.max_workspace,
+            x_shape,
+            w_shape,
+            dtype=options.dtype,
+            padding_mode=options.padding_mode,
+            precision=options.precision,
+            algo=options.algo,
+            max_workspace=options.max_workspace,
             **keywords,
         )  # fmt: skip
     )

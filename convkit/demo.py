@@ -98,8 +98,14 @@ def compare_algorithms() -> list[LayerRow]:
             seconds = time_call(lambda run=run, x=x: run(x)).median  # type: ignore[misc]
             rows.append(
                 LayerRow(
-                    layer, problem, row.name, row.name == chosen, 1e3 * seconds,
-                    2e-9 * problem.macs / seconds, error, 8.0 if row.name == "winograd_f4" else 4.0,
+                    layer,
+                    problem,
+                    row.name,
+                    row.name == chosen,
+                    1e3 * seconds,
+                    2e-9 * problem.macs / seconds,
+                    error,
+                    8.0 if row.name == "winograd_f4" else 4.0,
                 )  # fmt: skip
             )
     return rows

@@ -331,9 +331,7 @@ def padding_sides(
     return vertical, vertical, horizontal, horizontal
 
 
-def _check_padding_fits(
-    sides: tuple[int, int, int, int], mode: str, size: tuple[int, int]
-) -> None:
+def _check_padding_fits(sides: tuple[int, int, int, int], mode: str, size: tuple[int, int]) -> None:
     """Modes that read the image for its padding can only reach so far."""
     if mode in ("zeros", "replicate"):
         return
