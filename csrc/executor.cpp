@@ -173,7 +173,6 @@ double cpu_quota(const std::string& root) {
     for (const std::string& mount : {std::string(controllers.empty() ? "" : "/cpu"),
                                      controllers.empty() ? controllers : "/" + controllers}) {
       for (std::string path = line.substr(second + 1);; path.erase(path.rfind('/'))) {
-        if (path == "/") path.clear();
         const double quota = quota_of(root + "/sys/fs/cgroup" + mount + path);
         if (quota > 0 && (least < 0 || quota < least)) least = quota;
         if (path.rfind('/') == std::string::npos) break;
