@@ -211,10 +211,15 @@ void parallel_for(int64_t items, int threads, RangeBody body, void* context) {
 
 int threads_that_meet(int threads, double seconds) {
   std::atomic<int> met{0};
+  std::atomic<bool> late{false};
   const auto limit = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
   parallel_for(threads, threads, [&](int64_t, int64_t, int) {
+    if (late) return;
     ++met;
-    while (met < threads && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+    while (met < threads && !late) {
+      std::this_thread::yield();
+      if (std::chrono::steady_clock::now() >= limit) late = true;
+    }
   });
   return met;
 }

@@ -164,7 +164,7 @@ MUTANTS = [
         "done_.wait(lock, [this] { return active_ == 0; });",
         "",
         "a call returns before its threads are done",
-        PLAN,
+        "tests/test_threads.py",
     ),
     Mutant(
         EXECUTOR,

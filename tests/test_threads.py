@@ -77,6 +77,7 @@ def test_omp_num_threads(value, threads):
         ("0::/app", {"app/cpu.max": "150000 100000"}, 1.5),
         ("0::/app", {"app/cpu.max": "max 100000"}, -1),
         ("0::/a/b", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "300000 100000"}, 2),
+        ("0::/a/b", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "200000 100000"}, 2),
         ("0::/", {"cpu.max": "50000 100000"}, 0.5),
         # A container sees its own group as the root, though its path is told from outside.
         ("0::/docker/0123", {"cpu.max": "150000 100000"}, 1.5),
@@ -251,6 +252,22 @@ def test_in_joblib(backend):
     answers = joblib.Parallel(2, backend=backend)(joblib.delayed(plan)(x) for x in images)
     for x, y in zip(images, answers, strict=True):
         np.testing.assert_array_equal(y, plan(x))
+
+
+def test_a_call_returns_when_all_is_done():
+    """Without spinning, the caller sleeps until the slowest worker has ended."""
+    code = """
+import numpy as np, convkit
+x, w = np.ones((1, 32, 112, 112), "f"), np.ones((32, 32, 3, 3), "f")
+plan, y, wrong = convkit.plan(x.shape, w, algo="direct"), np.empty((1, 32, 110, 110), "f"), 0
+with convkit.threads(4):
+    for _ in range(40):
+        y[:] = 0
+        plan(x, out=y)
+        wrong += not (y == 288).all()
+print(wrong)
+"""
+    assert child(code, CONVKIT_SPIN_US="0") == "0"
 
 
 def test_little_work_wakes_nobody():
