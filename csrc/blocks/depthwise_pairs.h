@@ -1,4 +1,4 @@
-// Depthwise filters of 3x3 and 5x5 on images so narrow that an output row takes at most half a
+// The filters of depthwise_strips.h on images so narrow that an output row takes at most half a
 // vector (7x7 with AVX-512): two filters share each vector. A row of x is loaded once; its taps are
 // lanes picked from it, so that padding is a lane that holds zero.
 #pragma once
@@ -91,7 +91,7 @@ CK_NOINLINE void pairs_run(const Problem& problem, int64_t begin, int64_t end,
       copy_rows(problem, x, channels[1], rows, copy + rows.count * reader.pitch);
     }
     Vec<T> weights[kSize * kSize];
-    CK_UNROLL(32)
+    CK_UNROLL(64)
     for (int i = 0; i < kSize * kSize; ++i)
       weights[i] = join_halves(splat(packed[filter * kSize * kSize + i]),
                                splat(packed[second * kSize * kSize + i]));

@@ -4,7 +4,7 @@
 // Columns fill the vectors. Every vector of x is used for all output rows of a band that its row
 // reaches.
 //
-// Three ways, by the problem alone. Squares of 3 and 5 with stride 1 or 2 are unrolled, hold a band
+// Three ways, by the problem alone. Squares of 3, 5 and 7 are unrolled, hold a band
 // of output rows in registers and read x in place (blocks/depthwise_strips.h); where a row takes
 // only half a vector, two filters share it (blocks/depthwise_pairs.h). Any other filter runs over a
 // copy of the band's rows with their padding (blocks/depthwise_any.h). Where x cannot be read in
@@ -58,10 +58,12 @@ struct Filter {
 // Calls action with the Filter of a problem that is no Way::kAny.
 template <class Action>
 CK_INLINE void with_filter(const Problem& problem, const Action& action) {
-  if (problem.r == 3)
-    problem.stride_h == 1 ? action(Filter<3, 1>{}) : action(Filter<3, 2>{});
-  else
+  if (problem.r == 7)
+    action(Filter<7, 1>{});
+  else if (problem.r == 5)
     problem.stride_h == 1 ? action(Filter<5, 1>{}) : action(Filter<5, 2>{});
+  else
+    problem.stride_h == 1 ? action(Filter<3, 1>{}) : action(Filter<3, 2>{});
 }
 template <class T>
 void prepare(const Problem& problem, const void* w, void* memory) {
