@@ -52,6 +52,19 @@ CK_INLINE Parts<Tile> parts_of(const Blocking& b, bool half, void* base) {
   return parts;
 }
 
+// finish_row for `rows` rows of `columns` outputs that follow one another in sums. As one run where
+// they do so in y too: rows of a few pixels are dear.
+CK_INLINE void finish_rows(const Problem& problem, const Operands& operands, int64_t filter,
+                           int64_t row, int64_t rows, int64_t column, int64_t columns,
+                           float* sums) {
+  const Strides &y = problem.y, &residual = problem.residual;
+  const bool joined = y.w == 1 && y.h == columns &&
+                      (!operands.epilogue.residual || (residual.w == 1 && residual.h == columns));
+  if (joined) return finish_row(problem, operands, filter, row, column, sums, rows * columns);
+  for (int64_t i = 0; i < rows; ++i, sums += columns)
+    finish_row(problem, operands, filter, row + i, column, sums, columns);
+}
+
 // ---- the three steps ----
 
 template <class Tile>

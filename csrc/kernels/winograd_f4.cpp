@@ -6,6 +6,7 @@
 // Barabasz et al.: Error Analysis and Improving the Accuracy of Winograd Convolution for Deep
 // Neural Networks, 2020.
 #include "blocks/winograd.h"
+#include "blocks/winograd_rows.h"
 
 namespace convkit {
 namespace CONVKIT_ISA {
@@ -17,9 +18,16 @@ namespace {
 bool weights_are_reused(const Problem& problem) {
   return 144 * problem.c * problem.k <= 2400000 || problem.p * problem.q > 1024;
 }
+// Few rows and weights that are streamed: the plain ones are half of the half-transformed ones.
+bool weights_are_all(const Problem& problem) {
+  return kRegisters == 32 && problem.p <= kStripRows && problem.q <= 16 &&
+         !weights_are_reused(problem);
+}
 bool always(const Problem&) { return true; }
 
 const Kernel kKernels[] = {
+    {"float32 rows", kFloat32, kNchw, kNchw, weights_are_all, rows_sizes, 2, rows_items,
+     rows_prepare, rows_run},
     {"float32 full", kFloat32, kNchw, kNchw, weights_are_reused, winograd_sizes<F4, false>, 1,
      winograd_items<F4>, winograd_prepare<F4, false>, winograd_run<F4, false>},
     {"float32 half", kFloat32, kNchw, kNchw, always, winograd_sizes<F4, true>, 1,
