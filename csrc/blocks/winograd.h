@@ -52,17 +52,26 @@ CK_INLINE Parts<Tile> parts_of(const Blocking& b, bool half, void* base) {
   return parts;
 }
 
-// finish_row for `rows` rows of `columns` outputs that follow one another in sums. As one run where
-// they do so in y too: rows of a few pixels are dear.
-CK_INLINE void finish_rows(const Problem& problem, const Operands& operands, int64_t filter,
-                           int64_t row, int64_t rows, int64_t column, int64_t columns,
-                           float* sums) {
+// Floats of a plane of `pixels` outputs and what the last turn writes beside them.
+CK_INLINE int64_t plane_of(int64_t pixels) { return (pixels + kWide - 1) / kWide * kWide + kLine; }
+
+// Stores pixels[row][column][kWide] of kWide filters, by way of planes[kWide][plane]. As one run
+// per filter where rows follow one another in y too: rows of a few pixels are dear.
+CK_INLINE void finish_pixels(const Problem& problem, const Operands& operands, int64_t filter,
+                             int64_t row, int64_t rows, int64_t column, int64_t columns,
+                             const float* pixels, float* planes, int64_t plane) {
   const Strides &y = problem.y, &residual = problem.residual;
   const bool joined = y.w == 1 && y.h == columns &&
                       (!operands.epilogue.residual || (residual.w == 1 && residual.h == columns));
-  if (joined) return finish_row(problem, operands, filter, row, column, sums, rows * columns);
-  for (int64_t i = 0; i < rows; ++i, sums += columns)
-    finish_row(problem, operands, filter, row + i, column, sums, columns);
+  const int64_t filters = problem.k - filter < kWide ? problem.k - filter : kWide;
+  for (int64_t i = 0; i < rows * columns; i += kWide)
+    turn(pixels + i * kWide, kWide, planes + i, plane);
+  for (int64_t f = 0; f < filters; ++f, planes += plane)
+    if (joined)
+      finish_row(problem, operands, filter + f, row, column, planes, rows * columns);
+    else
+      for (int64_t i = 0; i < rows; ++i)
+        finish_row(problem, operands, filter + f, row + i, column, planes + i * columns, columns);
 }
 
 // ---- the three steps ----
@@ -315,35 +324,45 @@ int64_t winograd_items(const Problem& problem, int64_t) {
   const Blocking b = blocking_of<Tile>(problem);
   return b.row_blocks * b.column_blocks * b.groups;
 }
-// In double, rounded once. Filters past k are zero.
+// u[row of points][column] (kHalf: column of the filter) of channel c and a vector of filters.
+// Filters past k are zero.
+template <class Tile, bool kHalf = false>
+CK_INLINE void transform_filters(const Problem& problem, const float* w, int64_t filter, int64_t c,
+                                 Vec<double> (&u)[Tile::kPoints][kHalf ? 3 : Tile::kPoints]) {
+  constexpr int n = Tile::kPoints;
+  Vec<double> g[3][3] = {}, half[3][n];
+  for (int lane = 0; lane < kLanes<double> && filter + lane < problem.k; ++lane) {
+    const float* from = w + ((filter + lane) * problem.c + c) * 9;
+    for (int i = 0; i < 9; ++i) g[i % 3][i / 3][lane] = double(from[i]);
+  }
+  for (int s = 0; s < 3; ++s) transform_filter(Tile{}, g[s], half[s]);
+  for (int i = 0; i < n; ++i) {
+    const Vec<double> row[3] = {half[0][i], half[1][i], half[2][i]};
+    if constexpr (kHalf)
+      for (int j = 0; j < 3; ++j) u[i][j] = row[j];
+    else
+      transform_filter(Tile{}, row, u[i]);
+  }
+}
+// In double, rounded once.
 template <class Tile, bool kHalf>
 void winograd_prepare(const Problem& problem, const void* w, void* packed) {
-  constexpr int n = Tile::kPoints, lanes = kLanes<double>;
+  constexpr int n = Tile::kPoints, lanes = kLanes<double>, columns = kHalf ? 3 : n;
   typedef float Narrow __attribute__((vector_size(kVectorBytes / 2), aligned(4), may_alias));
   const int64_t groups = blocking_of<Tile>(problem).groups, panel = problem.c * kGroup;
   for (int64_t group = 0; group < groups; ++group)
     for (int64_t c = 0; c < problem.c; ++c) {
       float* to = static_cast<float*>(packed) + group * kFilterWeights<Tile, kHalf> * panel;
       for (int64_t part = 0; part < kGroup; part += lanes) {
-        Vec<double> g[3][3] = {}, half[3][n];
-        for (int lane = 0; lane < lanes; ++lane) {
-          const int64_t k = group * kGroup + part + lane;
-          if (k >= problem.k) break;
-          const float* from = static_cast<const float*>(w) + (k * problem.c + c) * 9;
-          for (int i = 0; i < 9; ++i) g[i % 3][i / 3][lane] = double(from[i]);
-        }
-        for (int s = 0; s < 3; ++s) transform_filter(Tile{}, g[s], half[s]);
-        for (int i = 0; i < n; ++i) {
-          const Vec<double> row[3] = {half[0][i], half[1][i], half[2][i]};
-          Vec<double> u[n];
-          if (!kHalf) transform_filter(Tile{}, row, u);
-          for (int j = 0; j < (kHalf ? 3 : n); ++j) {
-            float* at =
-                to + (kHalf ? (i * problem.c + c) * 3 + j : (i * n + j) * problem.c + c) * kGroup +
-                part;
-            *reinterpret_cast<Narrow*>(at) = __builtin_convertvector(kHalf ? row[j] : u[j], Narrow);
+        Vec<double> u[n][columns];
+        transform_filters<Tile, kHalf>(problem, static_cast<const float*>(w), group * kGroup + part,
+                                       c, u);
+        for (int i = 0; i < n; ++i)
+          for (int j = 0; j < columns; ++j) {
+            const int64_t at = kHalf ? (i * problem.c + c) * 3 + j : (i * n + j) * problem.c + c;
+            *reinterpret_cast<Narrow*>(to + at * kGroup + part) =
+                __builtin_convertvector(u[i][j], Narrow);
           }
-        }
       }
     }
 }

@@ -61,10 +61,10 @@ CK_INLINE RowParts row_parts_of(const Strips& s, void* shared, void* scratch) {
   Arena inputs = arena(shared), from = arena(scratch);
   parts.inputs = take<float>(inputs, s.strips * parts.strip);
   parts.shared = inputs.used;
-  const int64_t outputs = s.rows * s.columns.outputs + kWide;
-  parts.plane = (outputs + kWide - 1) / kWide * kWide + kLine;
+  parts.plane = plane_of(s.rows * s.columns.outputs);
   parts.sums = take<float>(from, s.spans * F4::kPoints * s.rows * kSpan * kWide);
-  parts.pixels = take<float>(from, (outputs > s.width ? outputs : s.width) * kWide + kWide * kWide);
+  parts.pixels =
+      take<float>(from, ((parts.plane > s.width ? parts.plane : s.width) + kWide) * kWide);
   parts.planes = take<float>(from, kWide * parts.plane);
   parts.scratch = from.used;
   return parts;
@@ -202,7 +202,6 @@ CK_INLINE void multiply_strip_of(const Strip& strip, const Problem& problem, con
 CK_NOINLINE void finish_strip(const Problem& problem, const Operands& operands, const Strips& s,
                               const Strip& strip, int64_t filter, const RowParts& parts) {
   constexpr int n = F4::kPoints, m = F4::kOutputs;
-  const int64_t filters = problem.k - filter < kWide ? problem.k - filter : kWide;
   for (int64_t row = 0; row < strip.rows; ++row)
     for (int64_t tile = 0; tile < s.columns.tiles; ++tile) {
       const float* from = parts.sums + tile / kSpan * n * strip.rows * kSpan * kWide +
@@ -218,12 +217,8 @@ CK_NOINLINE void finish_strip(const Problem& problem, const Operands& operands, 
       CK_UNROLL(4)
       for (int j = 0; j < m; ++j) store(to + j * kWide, y[j]);
     }
-  const int64_t pixels = strip.rows * problem.q;
-  for (int64_t i = 0; i < pixels; i += kWide)
-    turn(parts.pixels + i * kWide, kWide, parts.planes + i, parts.plane);
-  for (int64_t f = 0; f < filters; ++f)
-    finish_rows(problem, operands, filter + f, strip.begin, strip.rows, 0, problem.q,
-                parts.planes + f * parts.plane);
+  finish_pixels(problem, operands, filter, strip.begin, strip.rows, 0, problem.q, parts.pixels,
+                parts.planes, parts.plane);
 }
 
 // ---- the kernel ----

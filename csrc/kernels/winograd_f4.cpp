@@ -6,6 +6,7 @@
 // Barabasz et al.: Error Analysis and Improving the Accuracy of Winograd Convolution for Deep
 // Neural Networks, 2020.
 #include "blocks/winograd.h"
+#include "blocks/winograd_double.h"
 #include "blocks/winograd_rows.h"
 
 namespace convkit {
@@ -23,9 +24,13 @@ bool weights_are_all(const Problem& problem) {
   return kRegisters == 32 && problem.p <= kStripRows && problem.q <= 16 &&
          !weights_are_reused(problem);
 }
+// See winograd_double.h.
+bool few_channels(const Problem& problem) { return problem.c <= 4; }
 bool always(const Problem&) { return true; }
 
 const Kernel kKernels[] = {
+    {"float32 double", kFloat32, kNchw, kNchw, few_channels, double_sizes, 1, double_items,
+     double_prepare, double_run},
     {"float32 rows", kFloat32, kNchw, kNchw, weights_are_all, rows_sizes, 2, rows_items,
      rows_prepare, rows_run},
     {"float32 full", kFloat32, kNchw, kNchw, weights_are_reused, winograd_sizes<F4, false>, 1,
