@@ -313,6 +313,10 @@ CK_NOINLINE void filter_tile(const Tiling& tiling, const TileFft<T>& fft, const 
   const auto multiply = [&](T* column, int64_t first, int64_t count) CK_LAMBDA {
     const T* w = weights + first * (one ? 2 : kPair);
     for (int64_t f = 0; f < count; ++f, column += kPair) {
+      if (!one) {  // the next column's, while this one is transformed back
+        __builtin_prefetch(w + (f + fft.down.size) * kPair, 0, 2);
+        __builtin_prefetch(w + (f + fft.down.size) * kPair + kLanes<T>, 0, 2);
+      }
       const Vec<T> re = load(column), im = load(column + kLanes<T>);
       const Vec<T> w_re = one ? splat(w[2 * f]) : load(w + f * kPair);
       const Vec<T> w_im = one ? splat(w[2 * f + 1]) : load(w + f * kPair + kLanes<T>);
