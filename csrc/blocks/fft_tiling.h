@@ -44,15 +44,23 @@ CK_INLINE int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
 
 constexpr int kMostAxes = 24;
 
+// One tile of all the image, wrapped around: the zeros beyond one border serve the other too, and
+// taps that never meet the image are left out. The least size.
+CK_INLINE int64_t wrapped_size(int64_t in, int64_t out, int64_t taps, int64_t before) {
+  const int64_t least = min_of(before, out - 1), most = min_of(taps - 1 - before, in - 1);
+  return max_of(in + max_of(least, 0), out + max_of(most, 0));
+}
+// Wrapped around, a tap that never meets a pixel would meet a wrong one.
+CK_INLINE bool meets(const Axis& axis, int64_t tap, int64_t in, int64_t out) {
+  return !axis.wrapped || (tap - axis.shift > -out && tap - axis.shift < in);
+}
+
 // The sizes worth a look in one direction: each is larger than the one before and needs less work.
 template <class T>
 int64_t axes_of(int64_t in, int64_t out, int64_t taps, int64_t before, bool zeros,
                 Axis (&axes)[kMostAxes]) {
   typedef CodeletTable<T> Table;
-  // One tile of all the image, wrapped around: the zeros beyond one border serve the other too, and
-  // taps that never meet the image are left out.
-  const int64_t least = min_of(before, out - 1), most = min_of(taps - 1 - before, in - 1);
-  const int64_t wrapped = max_of(in + max_of(least, 0), out + max_of(most, 0));
+  const int64_t wrapped = wrapped_size(in, out, taps, before);
   int64_t count = 0, best = INT64_MAX;
   for (int i = 0; i < Table::kCount; ++i) {
     const int64_t size = Table::kTable[i].size;
@@ -79,11 +87,14 @@ int64_t axes_of(int64_t in, int64_t out, int64_t taps, int64_t before, bool zero
   return count;
 }
 
-template <class T>
-CK_INLINE double transform_cost(int64_t size) {
+CK_INLINE double log2_of(int64_t size) {  // its ceiling
   int bits = 0;
   while ((int64_t(1) << bits) < size) ++bits;
-  return double(size) * (2 + 1.5 * bits);
+  return bits;
+}
+template <class T>
+CK_INLINE double transform_cost(int64_t size) {
+  return double(size) * (2 + 1.5 * log2_of(size));
 }
 
 // Bands hold about this many tiles: enough to use a weight often once it is loaded, few enough to
@@ -93,6 +104,7 @@ constexpr int64_t kBandBytes = 6 << 20;
 // Lanes of groups use a weight once a tile: only the strip that is transposed together gains.
 constexpr int64_t kGroupTiles = 4;
 constexpr int64_t kFewItems = 8;
+constexpr int64_t kImageBytes = 3 << 20;  // of a pair of tiles, so that it stays in the second cache
 constexpr int64_t kCachedWeights = 4 << 20, kSharedBytes = 8 << 20;
 
 // From the last cache, or from memory with some luck.
@@ -221,12 +233,6 @@ Tiling tiling_of(const Problem& problem) {
     for (int64_t j = 0; j < column_count; ++j)
       for (int64_t lanes = kFilters; lanes <= kGroups; ++lanes) {
         if (lanes == kGroups && problem.groups == 1) continue;
-#ifdef FORCE
- if(lanes!=FORCE) continue;
-#endif
-#ifdef FR
- if(rows[i].size!=FR||columns[j].size!=FC) continue;
-#endif
         Tiling tiling{};
         tiling.lanes = Lanes(lanes);
         tiling.rows = rows[i];

@@ -7,6 +7,7 @@
 // before the inverse.
 #include "blocks/arena.h"
 #include "blocks/complex_gemm.h"
+#include "blocks/fft_image.h"
 #include "blocks/fft_tiles.h"
 #include "kernel.h"
 
@@ -127,10 +128,6 @@ Packing<T> packing_parts(const Tiling& tiling, void* base) {
 
 // ---- weights
 
-// Wrapped around, a tap that never meets a pixel would meet a wrong one.
-CK_INLINE bool meets(const Axis& axis, int64_t tap, int64_t in, int64_t out) {
-  return !axis.wrapped || (tap - axis.shift > -out && tap - axis.shift < in);
-}
 // parts.spectrum = conj(transform) / tile area of one piece of the filters filter[lane], channel c
 // of their group.
 template <class T>
@@ -499,7 +496,87 @@ void run(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
     run_outputs<T>(problem, tiling, begin, end, operands);
 }
 
+// ---- images: pairs of tiles
+
+// One-dimensional filters gain nothing from tiles of both directions.
+template <class T>
+bool image_prefers(const Problem& problem) {
+  ImageTiling tiling{};
+  return problem.c == problem.groups && problem.k == problem.groups &&
+         problem.groups < kLanes<T> && problem.r > 1 && problem.s > 1 &&
+         image_tiling<T>(problem, tiling);
+}
+template <class T>
+Sizes image_sizes(const Problem& problem) {
+  ImageTiling tiling{};
+  image_tiling<T>(problem, tiling);
+  Sizes bytes{};
+  bytes.packed = image_packing<T>(tiling, problem.groups, nullptr).bytes;
+  bytes.scratch = image_memory<T>(tiling, nullptr).bytes;
+  if (tiling.shared)
+    bytes.shared = problem.groups * tiling.pairs * pair_size<T>(tiling) * int64_t(sizeof(T));
+  return bytes;
+}
+// Where pairs are shared, phase 0: a strip of columns; 1: rows; 2: a strip back. Otherwise phase 2
+// is all: a pair.
+template <class T>
+int64_t image_items(const Problem& problem, int64_t phase) {
+  ImageTiling tiling{};
+  image_tiling<T>(problem, tiling);
+  const int64_t pairs = problem.groups * tiling.pairs;
+  if (!tiling.shared) return phase < 2 ? 0 : pairs;
+  return pairs * (phase == 0   ? image_strips(tiling.in_blocks)
+                  : phase == 1 ? tiling.row_blocks
+                               : image_strips(tiling.out_blocks));
+}
+template <class T>
+void image_prepare(const Problem& problem, const void* w, void* packed) {
+  ImageTiling tiling{};
+  image_tiling<T>(problem, tiling);
+  const ImagePacking<T> parts = image_packing<T>(tiling, problem.groups, packed);
+  *parts.tiling = tiling;
+  const int64_t weights = tiling.weight_blocks * tiling.columns.size * 2 * kLanes<T>;
+  for (int64_t group = 0; group < problem.groups; ++group)
+    prepare_image<T>(tiling, problem, static_cast<const T*>(w) + group * problem.r * problem.s,
+                     parts.weights + group * weights, parts);
+}
+template <class T>
+void image_run(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
+               const Operands& operands) {
+  const ImageTiling& tiling = *static_cast<const ImageTiling*>(operands.packed);
+  const ImagePacking<T> packing =
+      image_packing<T>(tiling, problem.groups, const_cast<void*>(operands.packed));
+  const ImageMemory<T> memory = image_memory<T>(tiling, operands.scratch);
+  const int64_t weights = tiling.weight_blocks * tiling.columns.size * 2 * kLanes<T>;
+  const int64_t blocks[] = {image_strips(tiling.in_blocks), tiling.row_blocks,
+                            image_strips(tiling.out_blocks)};
+  const int64_t most = tiling.shared ? blocks[phase] : 1;
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t pair = i / most % tiling.pairs, group = i / most / tiling.pairs;
+    T* work = tiling.shared ? static_cast<T*>(operands.shared) + i / most * pair_size<T>(tiling)
+                            : memory.work;
+    const T* w = packing.weights + group * weights;
+    for (int64_t part = tiling.shared ? phase : 0; part <= phase; ++part) {
+      const int64_t first = tiling.shared ? i % most : 0;
+      const int64_t last = tiling.shared ? first + 1 : blocks[part];
+      for (int64_t block = first; block < last; ++block) {
+        if (part == 0)
+          image_columns(problem, tiling, static_cast<const T*>(operands.x), group, pair, block,
+                        work);
+        else if (part == 1)
+          image_rows(tiling, w, block, work, memory.line);
+        else
+          image_outputs(problem, tiling, operands, group, pair, block, work);
+      }
+    }
+  }
+}
+
 const Kernel kKernels[] = {
+    {"float32 image", kFloat32, kNchw, kNchw, image_prefers<float>, image_sizes<float>, 3,
+     image_items<float>, image_prepare<float>, image_run<float>},
+    {"float64 image", kFloat64, kNchw, kNchw, image_prefers<double>, image_sizes<double>, 3,
+     image_items<double>, image_prepare<double>, image_run<double>},
     {"float32", kFloat32, kNchw, kNchw, always, sizes<float>, 3, items<float>, prepare<float>,
      run<float>},
     {"float64", kFloat64, kNchw, kNchw, always, sizes<double>, 3, items<double>, prepare<double>,
