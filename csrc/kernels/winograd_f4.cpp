@@ -16,12 +16,11 @@ namespace {
 // Images whose transformed inputs stay in a second-level cache.
 bool small_image(const Problem& problem) { return problem.p * problem.q <= 1024; }
 // Fully transformed weights are four times the plain ones. The products of many outputs hide their
-// streaming; else, where they leave the second-level cache, half-transformed ones are read faster
-// than they cost arithmetic.
+// streaming, of fewer in narrow vectors; else, where they leave the second-level cache,
+// half-transformed ones are read faster than they cost arithmetic.
 int64_t full_bytes(const Problem& problem) { return 144 * problem.c * problem.k; }
 bool weights_are_streamed(const Problem& problem) {
-  return full_bytes(problem) > 2400000 &&
-         problem.p * problem.q <= (full_bytes(problem) > 10000000 ? 400 : 160);
+  return full_bytes(problem) > 2400000 && problem.p * problem.q <= (kWide == 16 ? 400 : 160);
 }
 // Few rows: the plain weights are half of that again. With 16 registers they are made for fewer
 // tiles at a time, without FMA the products take longer than the streaming.
