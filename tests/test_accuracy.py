@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from cases import PROMISES
-from native import VARIANTS, native_plan, run
+from native import ISAS, VARIANTS, Variant, native_plan, run
 from oracle import magnitude, oracle
 
 from convkit.algorithms import ALGORITHMS
@@ -95,3 +95,19 @@ def test_all_positive(variant, problem):
     promise = PROMISES[variant.algorithm]
     factor = max(4.0, math.sqrt(depth), promise.factor, promise.one_channel or 0)
     assert worst_error(variant, problem, positive=True) <= factor
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_winograd_of_few_channels_is_exact_on_tiny_images(channels, isa):
+    """Where nothing averages out: in float, one image in a thousand would exceed the bound."""
+    rng, eps = np.random.default_rng(channels), float(np.finfo(np.float32).eps)
+    for size in range(2, 9):
+        problem = conv_problem((1, channels, size, size + 1), (32, channels, 3, 3), padding=1)
+        w = rng.standard_normal(problem.w_shape).astype(np.float32)
+        chosen = Variant(isa, "winograd_f4", -1, "chosen", "float32")
+        plan = native_plan(chosen, problem, w)
+        for _ in range(40):
+            x = rng.standard_normal(problem.x_shape).astype(np.float32)
+            error = np.abs(run(plan, problem, x) - oracle(x, w, problem)).max()
+            assert error <= eps * magnitude(x, w, problem).max()

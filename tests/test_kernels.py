@@ -89,7 +89,11 @@ def test_epilogue(variant, case, activation):
 
 
 @pytest.mark.parametrize(
-    ("variant", "case"), some(WAYS + "resnet20_block_3 mobilenet_pw tile_64_same lenet_c3")
+    ("variant", "case"),
+    some(
+        WAYS + "resnet20_block_3 mobilenet_pw tile_64_same lenet_c3"
+        " tiles_in_blocks tiles_in_shares deep_strips"
+    ),
 )
 def test_batch_and_threads_give_the_same_bits(variant, case):
     """Whatever the number of threads, an image's batch and its place in it."""
