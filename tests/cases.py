@@ -371,7 +371,7 @@ _LANES = [
     _case("deep_360", (1, 40, 6, 7), (10, 40, 3, 3), padding=1),
     # Several blocks of tiles and an odd vector of filters; cells and shares of filters in a block.
     _case("tiles_in_blocks", (1, 320, 13, 31), (35, 320, 3, 3), padding=1),
-    _case("tiles_in_shares", (1, 6, 9, 61), (150, 6, 3, 3), padding=1),
+    _case("tiles_in_shares", (1, 6, 9, 66), (150, 6, 3, 3), padding=1),
     _case("deep_strips", (1, 37, 17, 9), (19, 37, 3, 3), padding=((1, 0), (0, 2))),
     _case("deep_257_groups", (1, 516, 3, 3), (4, 258, 1, 1), groups=2),
     _case("deep_5400", (1, 600, 4, 5), (7, 600, 3, 3), padding=1),

@@ -836,8 +836,8 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/winograd_tiles.h",
-        "const int64_t begin = b.columns.tiles * at / b.cells;",
-        "const int64_t begin = b.columns.tiles / b.cells * at;",
+        "end = b.columns.tiles * stop / b.cells;",
+        "end = begin + b.columns.tiles / b.cells;",
         "cells of uneven width leave a gap",
         of_kernel("winograd"),
     ),
