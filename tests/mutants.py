@@ -856,7 +856,7 @@ MUTANTS = [
         of_kernel("winograd"),
     ),
     Mutant(
-        "csrc/blocks/winograd.h",
+        "csrc/blocks/winograd_items.h",
         "const int64_t whole = share == 0 ? left / shares : 0;",
         "const int64_t whole = left / shares;",
         "a range that begins inside a cell leaves filters of a later one out",
@@ -891,14 +891,14 @@ MUTANTS = [
         of_kernel("winograd"),
     ),
     Mutant(
-        "csrc/blocks/winograd.h",
+        "csrc/blocks/winograd_items.h",
         "left >= 2 * units;",
         "left >= units;",
         "half: two vectors of filters by a range that holds the cells of one",
         of_kernel("winograd"),
     ),
     Mutant(
-        "csrc/blocks/winograd.h",
+        "csrc/blocks/winograd_items.h",
         "stop * passes.unit < cells ? stop * passes.unit : cells;",
         "cells;",
         "half: a range also does the cells of the next one",

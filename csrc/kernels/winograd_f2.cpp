@@ -4,7 +4,7 @@
 // 4 multiplications per output and channel instead of 9.
 // A. Lavin, S. Gray: Fast Algorithms for Convolutional Neural Networks, 2016; S. Winograd:
 // Arithmetic Complexity of Computations, 1980.
-#include "blocks/winograd.h"
+#include "blocks/winograd_items.h"
 
 namespace convkit {
 namespace CONVKIT_ISA {

@@ -5,8 +5,8 @@
 // A. Lavin, S. Gray: Fast Algorithms for Convolutional Neural Networks, 2016; for the points B.
 // Barabasz et al.: Error Analysis and Improving the Accuracy of Winograd Convolution for Deep
 // Neural Networks, 2020.
-#include "blocks/winograd.h"
 #include "blocks/winograd_double.h"
+#include "blocks/winograd_items.h"
 #include "blocks/winograd_rows.h"
 
 namespace convkit {
