@@ -9,6 +9,7 @@
 // pixels of the block use them, and partial sums keep the rounding error of long sums down.
 #include "blocks/arena.h"
 #include "blocks/direct_blocks.h"
+#include "blocks/direct_groups.h"
 #include "blocks/epilogue.h"
 #include "blocks/pixel_rows.h"
 #include "blocks/transpose.h"
@@ -94,30 +95,22 @@ template <class T>
 void filter_prepare(const Problem& problem, const void* weights, void* base) {
   const Blocks blocks = filter_blocks_of<T>(problem);
   const FilterPacked<T> packed = filter_packed<T>(problem, blocks, base);
-  const Part& part = blocks.part;
   const int64_t taps = blocks.channels * problem.r * problem.s;
-  int64_t tap = 0;
-  for (int64_t c0 = 0; c0 < blocks.channels; c0 += part.channels)
-    for (int64_t r0 = 0; r0 < problem.r; r0 += part.r)
-      for (int64_t s0 = 0; s0 < problem.s; s0 += part.s)
-        for (int64_t r = r0; r < lesser(r0 + part.r, problem.r); ++r)
-          for (int64_t c = c0; c < lesser(c0 + part.channels, blocks.channels); ++c)
-            for (int64_t s = s0; s < lesser(s0 + part.s, problem.s); ++s, ++tap) {
-              packed.offset[tap] = c % blocks.band_channels * blocks.band.channel +
-                                   r * blocks.band.pitch + tap_column(problem, blocks.band, s);
-              T* to = packed.w;
-              for (int64_t group = 0; group < problem.groups; ++group)
-                for (int64_t block = 0; block < blocks.filter_blocks; ++block) {
-                  const int64_t width = filter_width<T>(blocks, block);
-                  for (int64_t i = 0; i < width; ++i) {
-                    const int64_t filter = block * kFilters<T> + i;
-                    const int64_t row = (group * blocks.filters + filter) * blocks.channels + c;
-                    const T* from = static_cast<const T*>(weights) + row * problem.r * problem.s;
-                    to[tap * width + i] = filter < blocks.filters ? from[r * problem.s + s] : T(0);
-                  }
-                  to += taps * width;
-                }
-            }
+  each_tap(problem, blocks, [&](int64_t tap, int64_t c, int64_t r, int64_t s) {
+    packed.offset[tap] = tap_place(problem, blocks, c, r, s);
+    T* to = packed.w;
+    for (int64_t group = 0; group < problem.groups; ++group)
+      for (int64_t block = 0; block < blocks.filter_blocks; ++block) {
+        const int64_t width = filter_width<T>(blocks, block);
+        for (int64_t i = 0; i < width; ++i) {
+          const int64_t filter = block * kFilters<T> + i;
+          const int64_t row = (group * blocks.filters + filter) * blocks.channels + c;
+          const T* from = static_cast<const T*>(weights) + row * problem.r * problem.s;
+          to[tap * width + i] = filter < blocks.filters ? from[r * problem.s + s] : T(0);
+        }
+        to += taps * width;
+      }
+  });
 }
 
 // sums[pixel][filter] += over taps. ahead: the next part's weights, fetched evenly while this one
@@ -324,8 +317,8 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
       const int64_t channels = lesser(part.channels, blocks.channels - c0);
       if (c0 % blocks.band_channels == 0 &&
           (item.place != filled || blocks.band_channels < blocks.channels)) {
-        fill(problem, blocks, item, operands, c0,
-             lesser(blocks.band_channels, blocks.channels - c0), scratch.band);
+        fill_vectors(problem, blocks, item, operands, c0,
+                     lesser(blocks.band_channels, blocks.channels - c0), scratch.band);
         filled = item.place;
       }
       for (int64_t r0 = 0; r0 < problem.r; r0 += part.r)
@@ -377,7 +370,17 @@ bool prefers_pixels(const Problem& problem) {
   return problem.q * filter_lanes * (problem.r > 1 ? 8 : 5) > filters * pixel_lanes * 10;
 }
 
+template <class T>
+bool prefers_groups(const Problem& problem) {
+  const int64_t filters = problem.k / problem.groups;
+  return filters > 2 && filters <= 16;
+}
+
 const Kernel kKernels[] = {
+    {"float32 groups", kFloat32, kNchw, kNchw, prefers_groups<float>, group_sizes<float>, 1,
+     group_items<float>, group_prepare<float>, group_run<float>},
+    {"float64 groups", kFloat64, kNchw, kNchw, prefers_groups<double>, group_sizes<double>, 1,
+     group_items<double>, group_prepare<double>, group_run<double>},
     {"float32 pixels", kFloat32, kNchw, kNchw, prefers_pixels<float>, pixel_sizes<float>, 1,
      pixel_items<float>, pixel_prepare<float>, pixel_run<float>},
     {"float64 pixels", kFloat64, kNchw, kNchw, prefers_pixels<double>, pixel_sizes<double>, 1,
