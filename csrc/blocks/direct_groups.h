@@ -1,9 +1,11 @@
-// Direct convolution with pixels in the lanes and a few filters broadcast:
+// Direct convolution with pixels in the lanes, filters broadcast:
 //   sums[filter][pixels] += w[tap][filter] band[offset[tap] + pixels]
-// For groups of few filters, which would leave lanes of a filter vector empty, and for few filters
-// altogether. A tile is up to kMostGroupFilters filters of a group by any vectors of pixels of the
-// block that meet the same filter rows: they need not stand in one row, so that narrow images fill
-// the registers too. NCHW rows go in and out of the lanes as they are: nothing is turned.
+// A tile is up to kMostGroupFilters filters of a group by any vectors of pixels of the block that
+// meet the same filter rows: they need not stand in one row, so that narrow images fill the
+// registers too. NCHW rows go in and out of the lanes as they are: nothing is turned.
+// (Lanes of channels instead, each spread over the filters of its group by one shuffle, need
+// turning on both sides: 12 shuffles for every 36 multiply-adds of a 3x3 filter, on the port of one
+// of the two FMA units of Intel's AVX-512.)
 #pragma once
 #include "arena.h"
 #include "direct_blocks.h"
@@ -11,6 +13,7 @@
 
 namespace convkit {
 namespace CONVKIT_ISA {
+namespace {
 
 // Filters x vectors of a tile: sums, the pixels of a tap and a broadcast (without FMA, a product)
 // fill the registers. 4 x 6 and 8 x 3 of 32; 4 x 3 (4 x 2 without FMA) of 16.
@@ -24,7 +27,9 @@ template <class T>
 CK_INLINE Blocks group_blocks_of(const Problem& problem) {
   const int64_t filters = problem.k / problem.groups;
   const int64_t tiles = ceil_div(filters, kMostGroupFilters);
-  return blocks_of<T>(problem, ceil_div(filters, tiles), 28, 8, 512, kLanes<T>);
+  // High blocks repeat few rows of the band; a layer of few groups would have few items.
+  const int64_t rows = problem.groups > 8 ? 28 : 14;
+  return blocks_of<T>(problem, ceil_div(filters, tiles), rows, 4, 512, kLanes<T>);
 }
 // Taps that are added up one after the other: a part of the sum, without the filter rows that lie
 // in the padding.
@@ -79,17 +84,17 @@ CK_INLINE GroupScratch<T> group_scratch(const Problem& problem, const Blocks& bl
   return scratch;
 }
 template <class T>
-CK_NOINLINE Sizes group_sizes(const Problem& problem) {
+Sizes group_sizes(const Problem& problem) {
   const Blocks blocks = group_blocks_of<T>(problem);
   return {group_packed<T>(problem, blocks, nullptr).bytes, 0,
           group_scratch<T>(problem, blocks, nullptr).bytes};
 }
 template <class T>
-CK_NOINLINE int64_t group_items(const Problem& problem, int64_t) {
+int64_t group_items(const Problem& problem, int64_t) {
   return items_of(problem, group_blocks_of<T>(problem));
 }
 template <class T>
-CK_NOINLINE void group_prepare(const Problem& problem, const void* weights, void* base) {
+void group_prepare(const Problem& problem, const void* weights, void* base) {
   const Blocks blocks = group_blocks_of<T>(problem);
   const GroupPacked<T> packed = group_packed<T>(problem, blocks, base);
   each_tap(problem, blocks, [&](int64_t tap, int64_t c, int64_t r, int64_t s) {
@@ -255,9 +260,9 @@ CK_NOINLINE GroupTileOf<T> group_tile_of(int64_t filters, int64_t vecs) {
 
 // The tiles of rows begin .. end of an item, which meet the same filter rows.
 template <class T>
-CK_NOINLINE void group_rows(const Problem& problem, const Operands& operands, const Blocks& blocks,
-                            const Item& item, const GroupScratch<T>& scratch, int64_t begin,
-                            int64_t end, GroupTile<T>& tile) {
+void group_rows(const Problem& problem, const Operands& operands, const Blocks& blocks,
+                const Item& item, const GroupScratch<T>& scratch, int64_t begin, int64_t end,
+                GroupTile<T>& tile) {
   constexpr int64_t kSize = kLanes<T>;
   const BandBlock& block = item.block;
   const Epilogue& epilogue = operands.epilogue;
@@ -309,8 +314,8 @@ CK_NOINLINE void group_rows(const Problem& problem, const Operands& operands, co
 }
 
 template <class T>
-CK_NOINLINE void group_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
-                           const Operands& operands) {
+void group_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
+               const Operands& operands) {
   const Blocks blocks = group_blocks_of<T>(problem);
   const GroupPacked<T> packed = group_packed<T>(problem, blocks, operands.packed);
   const GroupScratch<T> scratch = group_scratch<T>(problem, blocks, operands.scratch);
@@ -349,5 +354,6 @@ CK_NOINLINE void group_run(const Problem& problem, int64_t, int64_t begin, int64
   }
 }
 
+}  // namespace
 }  // namespace CONVKIT_ISA
 }  // namespace convkit
