@@ -177,6 +177,10 @@ CK_NOINLINE void fill_channel(const Problem& problem, const Band& band, const Ba
     const T* from = x + source * x_row;
     T* line = to + row * band.pitch;
     if constexpr (kRuns > 0) {
+      // The next channel's rows stand elsewhere; without this their first lines are waited for.
+      const T* next = from + greater(first, 0) + problem.x.c;
+      for (int64_t i = 0; i < count * kRuns; i += 64 / int64_t(sizeof(T)))
+        __builtin_prefetch(next + i, 0, 3);
       const auto split = [&](int64_t i, auto is_inside) __attribute__((always_inline)) {
         const int64_t column = first + i * kRuns;
         split_columns<T, kRuns, decltype(is_inside)::value>(from + column, -column, w - column,
