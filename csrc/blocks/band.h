@@ -167,11 +167,11 @@ CK_NOINLINE void fill_channel(const Problem& problem, const Band& band, const Ba
   const int64_t run_step = band.per_tap ? problem.dilation_w : 1;
   const int64_t count = band.per_tap ? block.columns : block.columns + band.run - band.columns;
   const int64_t first = block.first_column * step - problem.pad_left;
-  // Vectors from inside up to outside are wholly within the image and the run.
+  // Vectors from whole up to rest are wholly within the image and the run.
   constexpr int64_t kSize = kLanes<T>, kColumns = greater(kRuns, 1) * kSize;
-  const int64_t inside =
+  const int64_t whole =
       lesser(greater(0, ceil_div(-first, kColumns)), ceil_div(count, kSize)) * kSize;
-  const int64_t outside = lesser((w - first) / kColumns, count / kSize) * kSize;
+  const int64_t rest = lesser((w - first) / kColumns, count / kSize) * kSize;
   for (int64_t row = block.begin; row < block.end; ++row) {
     const int64_t source = source_row(problem, band_source_row(problem, band, block, row));
     const T* from = x + source * x_row;
@@ -187,8 +187,8 @@ CK_NOINLINE void fill_channel(const Problem& problem, const Band& band, const Ba
                                                             count - i, line + i, band.run);
       };
       int64_t i = 0;
-      for (; i < inside; i += kSize) split(i, std::false_type{});
-      for (; i < outside; i += kSize) split(i, std::true_type{});
+      for (; i < whole; i += kSize) split(i, std::false_type{});
+      for (; i < rest; i += kSize) split(i, std::true_type{});
       for (; i < count; i += kSize) split(i, std::false_type{});
     }
     if (kRuns > 0 && problem.padding_mode == kZeros) continue;
