@@ -133,19 +133,19 @@ def weight_bytes(problem: ConvProblem) -> int:
 def direct_cost(problem: ConvProblem, machine: Machine) -> float:
     """Filters or pixels in the lanes, as the kernel's variants choose; a band copied beside."""
     peak, lanes = machine.fma_peak(problem.dtype), lanes_of(problem, machine)
-    filters, rows = problem.k // problem.groups, problem.r > 1
-    up_filters, up_pixels = (-(-size // lanes) * lanes for size in (filters, problem.q))
-    if problem.q * up_filters * (8 if rows else 5) > 10 * filters * up_pixels:
-        share = (0.6 if rows else 0.4) * filled(problem.q, lanes)
+    filters = problem.k // problem.groups
+    if filters == 1 and problem.r > 1:
+        share = 0.6 * filled(problem.q, lanes)
     else:
-        share = filled(filters, lanes)
+        by_filters = (0.8 if filters <= lanes else 1.0) * filled(filters, lanes)
+        share = max(by_filters, (0.5 if filters == 1 else 0.95) * filled(problem.q, lanes))
     work = 2.0 * problem.n * problem.macs / (share * peak)
     if problem.r * problem.s == 1:
         work *= 1.25  # tiles of one tap each
     if filters == 1:
         work += problem.n * problem.c * problem.h * problem.w * 1.2e-10  # the copy, for one filter
     if problem.groups > 1:
-        work += problem.n * problem.c * problem.p * 24e-9  # a group's rows are little work each
+        work += problem.n * problem.c * problem.h * 9e-9  # a group's rows are little work each
     weights = weight_bytes(problem) / machine.cold_bandwidth
     return 2e-6 + max(work, weights) + stream(problem, machine, x=1.25)
 

@@ -161,6 +161,14 @@ _STRIDES = [
     _case("stride_over_image", (1, 3, 4, 5), (4, 3, 2, 2), stride=9),
     _case("stride_2_columns_31", (1, 1, 5, 31), (3, 1, 3, 3), stride=2),
     _case("stride_2_columns_15", (2, 2, 7, 15), (9, 2, 1, 3), stride=2),
+    _case(
+        "stride_2_symmetric_wide",
+        (1, 3, 9, 70),
+        (5, 3, 3, 3),
+        stride=2,
+        padding=1,
+        padding_mode="symmetric",
+    ),
     _case("stride_2x1", (1, 4, 11, 13), (6, 4, 3, 3), stride=(2, 1), padding=1),
     _case("stride_1x3", (1, 4, 11, 43), (6, 4, 3, 3), stride=(1, 3), padding=1),
     _case("stride_4_11x11", (1, 3, 39, 43), (8, 3, 11, 11), stride=4, padding=2),
@@ -252,6 +260,17 @@ _GROUPS = [
     _case("groups_8", (2, 16, 10, 9), (24, 2, 3, 3), groups=8, padding=1, stride=2),
     _case("groups_4_one_filter_each", (1, 12, 9, 9), (4, 3, 3, 3), groups=4),
     _case("groups_2_wide", (1, 34, 7, 9), (38, 17, 3, 3), groups=2, padding=1),
+    _case("groups_of_4_wide", (1, 12, 31, 50), (12, 4, 3, 3), groups=3, padding=1),
+    _case("groups_of_8_narrow", (1, 16, 15, 7), (16, 8, 3, 3), groups=2, padding=1),
+    _case(
+        "groups_of_11_stride_4",
+        (1, 4, 21, 75),
+        (22, 2, 5, 5),
+        groups=2,
+        stride=4,
+        padding=2,
+        padding_mode="reflect",
+    ),
     _case("groups_5x5", (1, 4, 16, 17), (6, 2, 5, 5), groups=2, padding=2),
 ]
 _DEPTHWISE = [
@@ -375,6 +394,7 @@ _LANES = [
     _case("deep_strips", (1, 37, 17, 9), (19, 37, 3, 3), padding=((1, 0), (0, 2))),
     _case("deep_257_groups", (1, 516, 3, 3), (4, 258, 1, 1), groups=2),
     _case("deep_5400", (1, 600, 4, 5), (7, 600, 3, 3), padding=1),
+    _case("more_channels_than_a_band", (1, 2100, 6, 18), (3, 2100, 3, 3)),
     _case("deep_15000", (1, 600, 5, 6), (3, 600, 5, 5)),
 ]
 _LARGE_FILTERS = [
