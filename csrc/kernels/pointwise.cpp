@@ -353,35 +353,50 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
 
 // ---- variant "filters": a = pixels, b = filters ----------------------------------------------
 
-// Blocks of at most kBlock pixels, split evenly into tiles of at most kPixels; panels of kPanelVecs
-// vectors of filters.
-constexpr int kPixels = kRegisters == 32 ? 12 : kFma ? 6 : 4;
+// Panels of kPanelVecs vectors of filters; parts of at most kPart pixels, split evenly into tiles
+// of at most kPixels. An item is a part of a panel. All parts of a block of pixels meet a panel
+// before the next panel comes, so that the weights pass once; a block stays in the second level of
+// cache.
+constexpr int kPixels = kRegisters == 32 ? 14 : kFma ? 6 : 4;
 constexpr int kPanelVecs = 2;
-constexpr int64_t kBlock = 64;
+constexpr int64_t kPart = 64;
+constexpr int64_t kBlockBytes = 512 << 10;
 template <class T>
 constexpr int64_t kPanel = kPanelVecs * kLanes<T>;
+// Pixels of a part with room for whole vectors.
+template <class T>
+constexpr int64_t kPartRoom = kPart + kLanes<T>;
 
 struct FilterGrid {
-  int64_t pixels, blocks, panels;
+  int64_t pixels, parts, blocks, panels;
+  int64_t block_room;  // parts of the largest block
 };
 template <class T>
 FilterGrid filter_grid(const Problem& problem) {
-  const int64_t pixels = problem.p * problem.q;
-  return {pixels, (pixels + kBlock - 1) / kBlock, (problem.k + kPanel<T> - 1) / kPanel<T>};
+  FilterGrid grid;
+  grid.pixels = problem.p * problem.q;
+  grid.parts = (grid.pixels + kPart - 1) / kPart;
+  grid.panels = (problem.k + kPanel<T> - 1) / kPanel<T>;
+  const int64_t part_bytes = problem.c * kPart * int64_t(sizeof(T));
+  const int64_t most = kBlockBytes < part_bytes ? 1 : kBlockBytes / part_bytes;
+  grid.blocks = (grid.parts + most - 1) / most;
+  grid.block_room = (grid.parts + grid.blocks - 1) / grid.blocks;
+  return grid;
 }
 template <class T>
 struct FilterParts {
-  T *copy, *line, *sums, *row;  // [c][kBlock] pixels, [pixel][filter of the panel], pixels of one filter
+  T* copy;              // [part of the block][c][kPartRoom]
+  T *line, *sums, *turned;  // a row of pixels; [pixel][filter of the panel]; [filter][pixel]
   int64_t bytes;
 };
 template <class T>
 FilterParts<T> filter_parts(const Problem& problem, void* base) {
   Arena from = arena(base);
   FilterParts<T> parts{};
-  parts.copy = take<T>(from, problem.c * kBlock);
-  parts.line = take<T>(from, kBlock + 2 * kLanes<T>);
-  parts.sums = take<T>(from, kBlock * kPanel<T>);
-  parts.row = take<T>(from, kBlock);
+  parts.copy = take<T>(from, filter_grid<T>(problem).block_room * problem.c * kPartRoom<T>);
+  parts.line = take<T>(from, kPartRoom<T> + kLanes<T>);
+  parts.sums = take<T>(from, kPartRoom<T> * kPanel<T>);
+  parts.turned = take<T>(from, kPartRoom<T> * kPanel<T>);
   parts.bytes = from.used;
   return parts;
 }
@@ -394,7 +409,7 @@ Sizes filter_sizes(const Problem& problem) {
 template <class T>
 int64_t filter_items(const Problem& problem, int64_t) {
   const FilterGrid grid = filter_grid<T>(problem);
-  return grid.blocks * grid.panels;
+  return grid.parts * grid.panels;
 }
 // packed[panel][c][filter of the panel], missing filters zero.
 template <class T>
@@ -422,6 +437,14 @@ CK_INLINE void filter_tile_of(int64_t rows, const Product<T>& of, T* sums) {
   if (rows == kRows) return filter_tile<T, kRows>(of, sums);
   if constexpr (kRows > 1) filter_tile_of<T, kRows - 1>(rows, of, sums);
 }
+// turned[filter][pixel] = sums[pixel][filter]; pixels past count come from what sums held.
+template <class T>
+CK_NOINLINE void turn_sums(const T* sums, int64_t count, T* turned) {
+  for (int v = 0; v < kPanelVecs; ++v)
+    for (int64_t i = 0; i < count; i += kLanes<T>)
+      transpose<T>(sums + i * kPanel<T> + v * kLanes<T>, kPanel<T>,
+                   turned + v * kLanes<T> * kPartRoom<T> + i, kPartRoom<T>);
+}
 
 template <class T>
 void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
@@ -430,33 +453,54 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
   const FilterParts<T> parts = filter_parts<T>(problem, operands.scratch);
   const T* x = static_cast<const T*>(operands.x);
   const bool in_x = in_place(problem), flat = flat_output(problem, operands);
-  int64_t copied = -1;
+  const auto first_part = [&](int64_t block) { return grid.parts * block / grid.blocks; };
+  const auto first_pixel = [&](int64_t part) { return grid.pixels * part / grid.parts; };
+  int64_t copied = -1, block = 0;
   for (int64_t item = begin; item < end; ++item) {
-    const int64_t block = item / grid.panels, panel = item % grid.panels;
-    const int64_t first = grid.pixels * block / grid.blocks,
-                  count = grid.pixels * (block + 1) / grid.blocks - first;
+    while (item >= first_part(block + 1) * grid.panels) ++block;
+    const int64_t part_begin = first_part(block), part_end = first_part(block + 1),
+                  in_block = item - part_begin * grid.panels,
+                  panel = in_block / (part_end - part_begin),
+                  part = part_begin + in_block % (part_end - part_begin);
+    const int64_t first = first_pixel(part), count = first_pixel(part + 1) - first;
     if (!in_x && copied != block) {
-      Spot<T> spots[kBlock / kLanes<T> + 1];
-      for (int64_t v = 0; v * kLanes<T> < count; ++v)
-        spots[v] = {parts.copy + v * kLanes<T>, kBlock};
-      copy_pixels(problem, x, first, count, parts.line, spots);
+      for (int64_t each = part_begin; each < part_end; ++each) {
+        Spot<T> spots[kPartRoom<T> / kLanes<T>];
+        for (int64_t v = 0; v < kPartRoom<T> / kLanes<T>; ++v)
+          spots[v] = {parts.copy + (each - part_begin) * problem.c * kPartRoom<T> + v * kLanes<T>,
+                      kPartRoom<T>};
+        copy_pixels(problem, x, first_pixel(each), first_pixel(each + 1) - first_pixel(each),
+                    parts.line, spots);
+      }
       copied = block;
     }
-    const T* a = in_x ? x + first : parts.copy;
+    const T* a = in_x ? x + first : parts.copy + (part - part_begin) * problem.c * kPartRoom<T>;
     const T* b = static_cast<const T*>(operands.packed) + panel * kPanel<T> * problem.c;
     const int64_t tiles = (count + kPixels - 1) / kPixels;
+    // The next panel, an equal share with every tile of this one.
+    const int64_t lines = panel + 1 < grid.panels ? kPanel<T> * problem.c / kLine<T> : 0;
+    const int64_t shares = (part_end - part_begin) * tiles;
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t at = count * tile / tiles, rows = count * (tile + 1) / tiles - at;
-      const Product<T> of{a + at,    in_x ? problem.x.c : kBlock, b,
-                          kPanel<T>, kPanel<T> - kLanes<T>,       problem.c, nullptr, {}};
+      const int64_t share = (part - part_begin) * tiles + tile, line = lines * share / shares;
+      Product<T> of{a + at,
+                    in_x ? problem.x.c : kPartRoom<T>,
+                    b,
+                    kPanel<T>,
+                    kPanel<T> - kLanes<T>,
+                    problem.c,
+                    nullptr,
+                    {}};
+      of.fetch.at = b + kPanel<T> * problem.c + line * kLine<T>;
+      of.fetch.count = lines * (share + 1) / shares - line;
       filter_tile_of<T, kPixels>(rows, of, parts.sums + at * kPanel<T>);
     }
+    turn_sums(parts.sums, count, parts.turned);
     const int64_t filter = panel * kPanel<T>;
     const int64_t filters = problem.k - filter < kPanel<T> ? problem.k - filter : kPanel<T>;
-    for (int64_t k = 0; k < filters; ++k) {
-      for (int64_t i = 0; i < count; ++i) parts.row[i] = parts.sums[i * kPanel<T> + k];
-      store_pixels(problem, operands, flat, filter + k, first, count, parts.row);
-    }
+    for (int64_t k = 0; k < filters; ++k)
+      store_pixels(problem, operands, flat, filter + k, first, count,
+                   parts.turned + k * kPartRoom<T>);
   }
 }
 
