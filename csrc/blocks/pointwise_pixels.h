@@ -57,6 +57,10 @@ CK_INLINE void read_even(const T* from, int64_t count, T* to) {
 template <class T>
 CK_NOINLINE void read_line(const Problem& problem, const T* x, int64_t c, int64_t first,
                            int64_t count, T* line) {
+  if (in_place(problem)) {
+    __builtin_memcpy(line, x + (c * problem.x.c + first), size_t(count) * sizeof(T));
+    return;
+  }
   const bool even = problem.stride_w == 2 && problem.x.w == 1 && unpadded(problem);
   int64_t p = first / problem.q, q = first % problem.q;
   for (int64_t i = 0; i < count; ++p, q = 0) {

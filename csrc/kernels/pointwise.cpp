@@ -11,81 +11,12 @@
 // that vectors of them would be half empty. The order of a sum is the same in both: channels
 // upwards, partial sums of kPartial channels.
 #include "blocks/arena.h"
-#include "blocks/gemm.h"
-#include "blocks/pointwise_pixels.h"
+#include "blocks/pointwise_product.h"
 #include "kernel.h"
 
 namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
-
-// ---- the product -----------------------------------------------------------------------------
-
-// A tile of a product: sum[i][v] over d of a[d a_depth + i] b[d b_depth + v lanes ..]. The last
-// vector of b stands at `last`, which may overlap its neighbour, so that nothing is read past the
-// end of an image. The vectors of b also go to `keep`, side by side, if kKeep.
-template <class T>
-struct Product {
-  const T* a;
-  int64_t a_depth;
-  const T* b;
-  int64_t b_depth, last, depth;
-  T* keep;
-  Fetch<T> fetch;
-};
-
-template <class T, int kRows, int kVecs, bool kKeep>
-CK_INLINE void product(const Product<T>& of, Vec<T> (&sum)[kRows][kVecs]) {
-  const T *a = of.a, *b = of.b;
-  T* keep = of.keep;
-  const auto one_depth = [&]() __attribute__((always_inline)) {
-    Vec<T> right[kVecs];
-    CK_UNROLL(8)
-    for (int v = 0; v < kVecs; ++v) right[v] = load(b + (v == kVecs - 1 ? of.last : v * kLanes<T>));
-    if constexpr (kKeep) {
-      CK_UNROLL(8)
-      for (int v = 0; v < kVecs; ++v) store(keep + v * kLanes<T>, right[v]);
-      keep += kVecs * kLanes<T>;
-    }
-    CK_UNROLL(32)
-    for (int i = 0; i < kRows; ++i) {
-      const Vec<T> left = splat(a[i]);
-      CK_UNROLL(8)
-      for (int v = 0; v < kVecs; ++v) sum[i][v] += left * right[v];
-    }
-    a += of.a_depth;
-    b += of.b_depth;
-  };
-  Vec<T> total[kRows][kVecs];
-  Fetch<T> fetch = of.fetch;
-  for (int64_t done = 0;;) {
-    const int64_t stop = of.depth - done < kPartial ? of.depth : done + kPartial;
-    const bool first = done == 0;
-    CK_UNROLL(32)
-    for (int i = 0; i < kRows; ++i) {
-      CK_UNROLL(8)
-      for (int v = 0; v < kVecs; ++v) sum[i][v] = Vec<T>{};
-    }
-    for (; done < stop && fetch.count > 0; ++done) {
-      fetch_line(fetch);
-      one_depth();
-    }
-    CK_UNROLL(4)
-    for (; done < stop; ++done) one_depth();
-    if (first && done == of.depth) return;
-    CK_UNROLL(32)
-    for (int i = 0; i < kRows; ++i) {
-      CK_UNROLL(8)
-      for (int v = 0; v < kVecs; ++v) total[i][v] = first ? sum[i][v] : total[i][v] + sum[i][v];
-    }
-    if (done == of.depth) break;
-  }
-  CK_UNROLL(32)
-  for (int i = 0; i < kRows; ++i) {
-    CK_UNROLL(8)
-    for (int v = 0; v < kVecs; ++v) sum[i][v] = total[i][v];
-  }
-}
 
 // ---- variant "pixels": a = filters, b = pixels -----------------------------------------------
 
@@ -201,8 +132,7 @@ CK_INLINE void fetch_tile(const T* at, int64_t pitch) {
 template <class T, int kRows, int kVecs, bool kKeep>
 CK_NOINLINE void pixel_tile(const Product<T>& of, const Target<T>& to) {
   const Problem& problem = to.problem;
-  const bool plain =
-      to.plain && to.count == kVecs * kLanes<T> && to.filters == kRows;
+  const bool plain = to.plain && to.count == kVecs * kLanes<T> && to.filters == kRows;
   T* y = static_cast<T*>(to.operands.y) + to.filter * problem.y.c + to.first;
   const T* residual = static_cast<const T*>(to.operands.epilogue.residual);
   if (residual) residual += to.filter * problem.residual.c + to.first;
@@ -309,8 +239,8 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
       }
       const int64_t next = (end - 1) / grid.groups > chunk ? first_panel(chunk + 2) : panel_end;
       ahead = ahead_of(problem, x, first_vec(panel_end) * kLanes<T>,
-                 next > panel_end ? pixels_of(panel_end, next) : 0,
-                 (panel_end - panel_begin) * grid.tiles);
+                       next > panel_end ? pixels_of(panel_end, next) : 0,
+                       (panel_end - panel_begin) * grid.tiles);
     }
     const int64_t tile_begin = group * grid.tiles_per_group;
     const int64_t tile_end = tile_begin + grid.tiles_per_group < grid.tiles
@@ -385,7 +315,7 @@ FilterGrid filter_grid(const Problem& problem) {
 }
 template <class T>
 struct FilterParts {
-  T* copy;              // [part of the block][c][kPartRoom]
+  T* copy;                  // [part of the block][c][kPartRoom]
   T *line, *sums, *turned;  // a row of pixels; [pixel][filter of the panel]; [filter][pixel]
   int64_t bytes;
 };
@@ -491,8 +421,8 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
                     problem.c,
                     nullptr,
                     {}};
-      of.fetch.at = b + kPanel<T> * problem.c + line * kLine<T>;
-      of.fetch.count = lines * (share + 1) / shares - line;
+      const int64_t here = lines * (share + 1) / shares - line;
+      of.fetch = {b + kPanel<T> * problem.c + line * kLine<T>, here + 1, 0, 0, here};
       filter_tile_of<T, kPixels>(rows, of, parts.sums + at * kPanel<T>);
     }
     turn_sums(parts.sums, count, parts.turned);
