@@ -144,7 +144,7 @@ CK_NOINLINE void pixel_tile(const Product<T>& of, const Target<T>& to) {
   Vec<T> sum[kRows][kVecs];
   product<T, kRows, kVecs, kKeep>(of, sum);
   const T* biases = static_cast<const T*>(to.operands.epilogue.bias);
-  if (plain) {
+  const auto finish = [&](auto whole) __attribute__((always_inline)) {
     const Vec<T> low = splat(to.bounds.low), high = splat(to.bounds.high);
     CK_UNROLL(32)
     for (int i = 0; i < kRows; ++i) {
@@ -152,12 +152,17 @@ CK_NOINLINE void pixel_tile(const Product<T>& of, const Target<T>& to) {
       CK_UNROLL(8)
       for (int v = 0; v < kVecs; ++v) {
         Vec<T> value = sum[i][v] + bias;
-        if (residual) value += load(residual + i * residual_pitch + v * kLanes<T>);
-        store(y + i * y_pitch + v * kLanes<T>, bounded<T>(low, high, value));
+        if constexpr (whole.value) {
+          if (residual) value += load(residual + i * residual_pitch + v * kLanes<T>);
+          value = bounded<T>(low, high, value);
+        }
+        store(y + i * y_pitch + v * kLanes<T>, value);
       }
     }
-    return;
-  }
+  };
+  if (plain && !residual && to.operands.epilogue.activation == kIdentity)
+    return finish(std::false_type{});
+  if (plain) return finish(std::true_type{});
   // One vector of room in front: the last vector may overlap what stands before a panel of one.
   alignas(kVectorBytes) T rows[kRows][(kVecs + 1) * kLanes<T>];
   CK_UNROLL(32)
@@ -216,31 +221,40 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
     const int64_t first = first_vec(from) * kLanes<T>, stop = first_vec(to) * kLanes<T>;
     return (stop < grid.pixels ? stop : grid.pixels) - first;
   };
+  // The panels of a chunk, divided out once and not with every tile.
+  struct Panel {
+    int64_t vecs, first, count, last;
+    T* copy;
+  } panels[kMostPanels];
   Ahead<T> ahead{};
-  int64_t current = -1;
+  int64_t current = -1, count = 0;
   bool fresh = false;  // whether the current chunk's pixels are still to be copied
   for (int64_t item = begin; item < end; ++item) {
     const int64_t chunk = item / grid.groups, group = item % grid.groups;
-    const int64_t panel_begin = first_panel(chunk), panel_end = first_panel(chunk + 1);
-    const int64_t chunk_vec = first_vec(panel_begin);
     if (chunk != current) {
       current = chunk;
       fresh = in_x;
-      if (!in_x) {
-        Spot<T> spots[kMostPanels * kPixelVecs];
-        for (int64_t panel = panel_begin; panel < panel_end; ++panel)
-          for (int64_t vec = first_vec(panel), stop = first_vec(panel + 1), at = vec; at < stop;
-               ++at)
-            spots[at - chunk_vec] = {
-                parts.copy + ((vec - chunk_vec) * problem.c + at - vec) * kLanes<T>,
-                (stop - vec) * kLanes<T>};
+      const int64_t panel_begin = first_panel(chunk), panel_end = first_panel(chunk + 1);
+      const int64_t chunk_vec = first_vec(panel_begin);
+      count = panel_end - panel_begin;
+      Spot<T> spots[kMostPanels * kPixelVecs], *spot = spots;
+      for (int64_t i = 0; i < count; ++i) {
+        Panel& panel = panels[i];
+        const int64_t vec = first_vec(panel_begin + i);
+        panel.vecs = first_vec(panel_begin + i + 1) - vec;
+        panel.first = vec * kLanes<T>;
+        panel.count = pixels_of(panel_begin + i, panel_begin + i + 1);
+        panel.last = in_x ? panel.count - kLanes<T> : (panel.vecs - 1) * kLanes<T>;
+        panel.copy = parts.copy + (vec - chunk_vec) * kLanes<T> * problem.c;
+        for (int64_t v = 0; v < panel.vecs; ++v)
+          *spot++ = {panel.copy + v * kLanes<T>, panel.vecs * kLanes<T>};
+      }
+      if (!in_x)
         copy_pixels(problem, x, chunk_vec * kLanes<T>, pixels_of(panel_begin, panel_end),
                     parts.line, spots);
-      }
       const int64_t next = (end - 1) / grid.groups > chunk ? first_panel(chunk + 2) : panel_end;
       ahead = ahead_of(problem, x, first_vec(panel_end) * kLanes<T>,
-                       next > panel_end ? pixels_of(panel_end, next) : 0,
-                       (panel_end - panel_begin) * grid.tiles);
+                       next > panel_end ? pixels_of(panel_end, next) : 0, count * grid.tiles);
     }
     const int64_t tile_begin = group * grid.tiles_per_group;
     const int64_t tile_end = tile_begin + grid.tiles_per_group < grid.tiles
@@ -251,30 +265,22 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
       const bool last = tile + 1 == grid.tiles || (tile + 1 == tile_end && item + 1 == end);
       target.filter = tile * kFilters;
       target.filters = problem.k - target.filter < rows ? problem.k - target.filter : rows;
-      for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-        const int64_t vec = first_vec(panel), vecs = first_vec(panel + 1) - vec;
-        target.first = vec * kLanes<T>;
-        target.count = pixels_of(panel, panel + 1);
-        target.last = in_x ? target.count - kLanes<T> : (vecs - 1) * kLanes<T>;
-        T* copy = parts.copy + (vec - chunk_vec) * kLanes<T> * problem.c;
-        Product<T> of{packed + target.filter * problem.c,
-                      rows,
-                      copy,
-                      vecs * kLanes<T>,
-                      (vecs - 1) * kLanes<T>,
-                      problem.c,
-                      copy,
-                      {}};
+      for (const Panel* panel = panels; panel < panels + count; ++panel) {
+        target.first = panel->first;
+        target.count = panel->count;
+        target.last = panel->last;
+        Product<T> of{
+            packed + target.filter * problem.c, rows,      panel->copy, panel->vecs * kLanes<T>,
+            (panel->vecs - 1) * kLanes<T>,      problem.c, panel->copy, next_share(problem, ahead)};
         if (fresh) {
           of.b = x + target.first;
           of.b_depth = problem.x.c;
           of.last = target.last;
         }
-        of.fetch = next_share(problem, ahead);
         if (fresh && !last)
-          pixel_tile_of<T, true>(rows, vecs, of, target);
+          pixel_tile_of<T, true>(rows, panel->vecs, of, target);
         else
-          pixel_tile_of<T, false>(rows, vecs, of, target);
+          pixel_tile_of<T, false>(rows, panel->vecs, of, target);
       }
       fresh = false;
     }
