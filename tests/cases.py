@@ -360,6 +360,8 @@ _POINTWISE = [
     _case("pointwise", (1, 16, 7, 9), (24, 16, 1, 1)),
     _case("pointwise_batch", (3, 10, 5, 7), (13, 10, 1, 1)),
     _case("pointwise_stride_2", (1, 33, 9, 8), (17, 33, 1, 1), stride=2),
+    _case("pointwise_stride_2_wide", (1, 20, 9, 75), (37, 20, 1, 1), stride=2),
+    _case("pointwise_blocks", (1, 2100, 14, 21), (5, 2100, 1, 1), stride=2),
     _case("pointwise_stride_1x2", (1, 9, 6, 35), (18, 9, 1, 1), stride=(1, 2)),
     _case("pointwise_deep", (1, 700, 3, 5), (11, 700, 1, 1)),
     _case("pointwise_deep_257", (1, 257, 4, 4), (49, 257, 1, 1)),
