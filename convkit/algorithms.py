@@ -174,16 +174,24 @@ def pointwise_cost(problem: ConvProblem, machine: Machine) -> float:
 
 
 def depthwise_cost(problem: ConvProblem, machine: Machine) -> float:
-    """Bands of 7 output rows; the unrolled filters are faster than the general path."""
+    """Strips of a vector by output rows, with a row's loads beside its products; or any filter."""
     peak, lanes = machine.fma_peak(problem.dtype), lanes_of(problem, machine)
-    taps, same = problem.r * problem.s, problem.r == problem.s
-    if same and problem.r in (3, 5):
-        share = 0.3 if max(problem.stride) > 1 else 0.37 if problem.r == 3 else 0.55
+    taps, size, stride = problem.r * problem.s, problem.r, problem.stride[0]
+    square = size == problem.s and problem.stride == (stride, stride)
+    if square and (size, stride) in ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1)):
+        zeros = problem.padding_mode == "zeros"
+        pairs = zeros and machine.lanes == 16 and 2 * problem.q <= lanes
+        strips = (problem.k / 2 if pairs else problem.k) * -(-problem.q // lanes)
+        operations = taps + 3 + (size if stride == 1 else 2 * (2 * size + 1))
+        work = strips * (2 * lanes * problem.p * operations / peak + 1e-8)
+        copied = 0 if zeros and machine.lanes >= 8 else problem.k * problem.h
     else:
-        share = 0.32 if taps <= 100 else 0.58
-    work = 2.0 * problem.n * problem.macs / (share * peak * filled(problem.q, lanes))
-    bands = problem.n * problem.k * -(-problem.p // 7) * 1e-8
-    return 1e-6 + bands + max(work, stream(problem, machine))
+        rows = 7 if machine.lanes == 16 else 4  # of a band
+        work = 2.0 * problem.macs / (0.6 * peak * filled(problem.q, lanes))
+        copied = problem.k * -(-problem.p // rows) * (problem.r + (rows - 1) * stride)
+    work += copied * 18e-9  # rows of x
+    moved = problem.c * problem.h * problem.w + problem.k * problem.p * problem.q
+    return 1e-6 + problem.n * max(work, machine.read_seconds(moved * problem.itemsize))
 
 
 def winograd_cost(tile: int) -> Cost:
