@@ -87,10 +87,10 @@ int64_t axes_of(int64_t in, int64_t out, int64_t taps, int64_t before, bool zero
   return count;
 }
 
-CK_INLINE double log2_of(int64_t size) {  // its ceiling
+CK_INLINE double log2_of(int64_t size) {  // straight between powers of two
   int bits = 0;
-  while ((int64_t(1) << bits) < size) ++bits;
-  return bits;
+  while ((int64_t(2) << bits) <= size) ++bits;
+  return bits + double(size) / double(int64_t(1) << bits) - 1;
 }
 template <class T>
 CK_INLINE double transform_cost(int64_t size) {
@@ -104,7 +104,6 @@ constexpr int64_t kBandBytes = 6 << 20;
 // Lanes of groups use a weight once a tile: only the strip that is transposed together gains.
 constexpr int64_t kGroupTiles = 4;
 constexpr int64_t kFewItems = 8;
-constexpr int64_t kImageBytes = 3 << 20;  // of a pair of tiles, so that it stays in the second cache
 constexpr int64_t kCachedWeights = 4 << 20, kSharedBytes = 8 << 20;
 
 // From the last cache, or from memory with some luck.
@@ -160,9 +159,9 @@ void lay_out(const Problem& problem, Tiling& tiling) {
       (tiling.grid_rows + rows.pieces - 1) * (tiling.grid_columns + columns.pieces - 1);
   // All at once: weights are read once, and every phase has items for many threads. Spectra beyond
   // the caches would cost more than that saves.
-  const int64_t shared_bytes = tiling.units * (all * tile_bytes +
-                                               tiling.grid_rows * tiling.grid_columns *
-                                                   frequency_bytes<T>(tiling, tiling.out_vectors));
+  const int64_t shared_bytes =
+      tiling.units * (all * tile_bytes + tiling.grid_rows * tiling.grid_columns *
+                                             frequency_bytes<T>(tiling, tiling.out_vectors));
   tiling.shared = !tiling.fused && shared_bytes <= kSharedBytes;
   if (tiling.shared) {
     tiling.band_rows = tiling.grid_rows;
@@ -202,8 +201,7 @@ double cost(const Tiling& tiling) {
   const double products =
       tiles * tiling.frequencies * rows.pieces * columns.pieces * tiling.depth * tiling.out_vectors;
   const double weights = double(weight_count<T>(tiling)) * sizeof(T);
-  const double streamed =
-      weights / tiling.units * bands / kWeightBytesPerCycle;
+  const double streamed = weights / tiling.units * bands / kWeightBytesPerCycle;
   const double multiply = products * (tiling.lanes == kFilters ? 2
                                       : tiling.lanes == kTiles ? 2.4
                                                                : 4);

@@ -73,8 +73,12 @@ SharedSpectra<T> shared_spectra(const Tiling& tiling, void* base) {
                                  tiling.grid_columns + tiling.columns.pieces - 1, tiling.units);
     const int64_t vectors = tiling.out_vectors;
     const int64_t step = spectrum_step<T>(tiling.grid_rows * tiling.grid_columns, vectors);
-    spectra.y = {take<T>(from, tiling.units * tiling.frequencies * step), 0, 0,
-                 tiling.grid_columns, vectors, step};
+    spectra.y = {take<T>(from, tiling.units * tiling.frequencies * step),
+                 0,
+                 0,
+                 tiling.grid_columns,
+                 vectors,
+                 step};
   }
   spectra.bytes = from.used;
   return spectra;
@@ -238,8 +242,9 @@ void transform_inputs(const Problem& problem, const Tiling& tiling, const T* x, 
 
 // ---- products
 
-// y = at frequencies [begin, end), the products of the tiles of a rectangle with `count` out vectors
-// of a unit, from `vector` on; the first of them stands in y's first place. weights: of the unit.
+// y = at frequencies [begin, end), the products of the tiles of a rectangle with `count` out
+// vectors of a unit, from `vector` on; the first of them stands in y's first place. weights: of the
+// unit.
 template <class T>
 CK_NOINLINE void multiply(const Tiling& tiling, const T* weights, int64_t vector, int64_t count,
                           int64_t begin, int64_t end, int64_t row, int64_t column, int64_t rows,
@@ -391,8 +396,8 @@ void run_fused(const Problem& problem, const Tiling& tiling, const T* weights, i
   }
 }
 
-// Inverse and store of a row of tiles from (row, column) on whose spectra stand from `place` on, the
-// vector `which` of each.
+// Inverse and store of a row of tiles from (row, column) on whose spectra stand from `place` on,
+// the vector `which` of each.
 template <class T>
 void store_tiles(const Problem& problem, const Tiling& tiling, const Operands& operands,
                  int64_t unit, int64_t vector, int64_t which, int64_t row, int64_t column,
@@ -474,7 +479,8 @@ void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int6
                              row + j, column + done, min_of(most, all - done), x, parts);
     }
     const T* w = weights + unit * tiling.frequencies * unit_weights;
-    multiply(tiling, w, first, count, 0, tiling.frequencies, row, column, rows, columns, x, parts.y);
+    multiply(tiling, w, first, count, 0, tiling.frequencies, row, column, rows, columns, x,
+             parts.y);
     for (int64_t which = 0; which < count; ++which)
       for (int64_t j = 0; j < rows; ++j)
         store_tiles(problem, tiling, operands, unit, first + which, which, row + j, column, columns,
@@ -502,9 +508,8 @@ void run(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
 template <class T>
 bool image_prefers(const Problem& problem) {
   ImageTiling tiling{};
-  return problem.c == problem.groups && problem.k == problem.groups &&
-         problem.groups < kLanes<T> && problem.r > 1 && problem.s > 1 &&
-         image_tiling<T>(problem, tiling);
+  return problem.c == problem.groups && problem.k == problem.groups && problem.groups < kLanes<T> &&
+         problem.r > 1 && problem.s > 1 && image_tiling<T>(problem, tiling);
 }
 template <class T>
 Sizes image_sizes(const Problem& problem) {
