@@ -49,15 +49,24 @@ CK_INLINE int64_t image_axes(int64_t in, int64_t out, int64_t taps, int64_t befo
   return count;
 }
 
-// Returns whether there is one. Looks at neither n nor strides.
+// One filter a channel, channels too few to fill the lanes; one-dimensional filters gain nothing
+// from tiles of both directions.
 template <class T>
-bool image_tiling(const Problem& problem, ImageTiling& best) {
+bool is_image(const Problem& problem) {
+  return problem.c == problem.groups && problem.k == problem.groups && problem.groups < kLanes<T> &&
+         problem.r > 1 && problem.s > 1 && max_of(problem.r, problem.s) <= kMostImage;
+}
+
+// Looks at neither n nor strides.
+template <class T>
+ImageTiling image_tiling(const Problem& problem) {
   const bool zeros = problem.padding_mode == kZeros;
   Axis rows[kMostAxes], columns[kMostAxes];
   const int64_t row_count =
       image_axes<T>(problem.h, problem.p, problem.r, problem.pad_top, zeros, rows);
   const int64_t column_count =
       image_axes<T>(problem.w, problem.q, problem.s, problem.pad_left, zeros, columns);
+  ImageTiling best{};
   double least = -1;
   for (int64_t i = 0; i < row_count; ++i)
     for (int64_t j = 0; j < column_count; ++j) {
@@ -76,7 +85,6 @@ bool image_tiling(const Problem& problem, ImageTiling& best) {
       best.pairs = pairs;
     }
   const int64_t lanes = kLanes<T>, across = best.columns.size;
-  if (least < 0) return false;
   best.row_blocks = best.rows.size / lanes;
   best.weight_blocks = best.row_blocks / 2 + 1;
   best.in_blocks = ceil_div(best.columns.used, lanes);
@@ -84,7 +92,7 @@ bool image_tiling(const Problem& problem, ImageTiling& best) {
   best.tap_blocks = min_of(across / lanes, ceil_div(problem.s, lanes) + 2);
   best.pitch = 2 * across + lanes;  // rows off each other's cache sets
   best.shared = best.pairs * problem.groups < kFewPairs;
-  return true;
+  return best;
 }
 
 template <class T>
@@ -147,7 +155,7 @@ CK_INLINE void turn_out(const T* line, T* work, int64_t pitch, int64_t im) {
 }
 
 template <class T>
-void prepare_image(const ImageTiling& tiling, const Problem& problem, const T* w, T* weights,
+void image_weights(const ImageTiling& tiling, const Problem& problem, const T* w, T* weights,
                    const ImagePacking<T>& parts) {
   constexpr int64_t kPair = 2 * kLanes<T>;
   const Axis &rows = tiling.rows, &columns = tiling.columns;
@@ -303,6 +311,71 @@ CK_NOINLINE void image_outputs(const Problem& problem, const ImageTiling& tiling
     T* sums = work + which * columns.size + begin;
     for (int64_t i = 0; i < most && begin < end; ++i, sums += tiling.pitch)
       finish_row(problem, operands, filter, p + i, q + begin, sums, end - begin);
+  }
+}
+
+// ---- the kernel's functions
+
+template <class T>
+Sizes image_sizes(const Problem& problem) {
+  const ImageTiling tiling = image_tiling<T>(problem);
+  Sizes bytes{};
+  bytes.packed = image_packing<T>(tiling, problem.groups, nullptr).bytes;
+  bytes.scratch = image_memory<T>(tiling, nullptr).bytes;
+  if (tiling.shared)
+    bytes.shared = problem.groups * tiling.pairs * pair_size<T>(tiling) * int64_t(sizeof(T));
+  return bytes;
+}
+// Where pairs are shared, phase 0: a strip of columns; 1: rows; 2: a strip back. Otherwise phase 2
+// is all: a pair.
+template <class T>
+int64_t image_items(const Problem& problem, int64_t phase) {
+  const ImageTiling tiling = image_tiling<T>(problem);
+  const int64_t pairs = problem.groups * tiling.pairs;
+  if (!tiling.shared) return phase < 2 ? 0 : pairs;
+  return pairs * (phase == 0   ? image_strips(tiling.in_blocks)
+                  : phase == 1 ? tiling.row_blocks
+                               : image_strips(tiling.out_blocks));
+}
+template <class T>
+void prepare_image(const Problem& problem, const void* w, void* packed) {
+  const ImageTiling tiling = image_tiling<T>(problem);
+  const ImagePacking<T> parts = image_packing<T>(tiling, problem.groups, packed);
+  *parts.tiling = tiling;
+  const int64_t weights = tiling.weight_blocks * tiling.columns.size * 2 * kLanes<T>;
+  for (int64_t group = 0; group < problem.groups; ++group)
+    image_weights<T>(tiling, problem, static_cast<const T*>(w) + group * problem.r * problem.s,
+                     parts.weights + group * weights, parts);
+}
+template <class T>
+void run_image(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
+               const Operands& operands) {
+  const ImageTiling& tiling = *static_cast<const ImageTiling*>(operands.packed);
+  const ImagePacking<T> packing =
+      image_packing<T>(tiling, problem.groups, const_cast<void*>(operands.packed));
+  const ImageMemory<T> memory = image_memory<T>(tiling, operands.scratch);
+  const int64_t weights = tiling.weight_blocks * tiling.columns.size * 2 * kLanes<T>;
+  const int64_t blocks[] = {image_strips(tiling.in_blocks), tiling.row_blocks,
+                            image_strips(tiling.out_blocks)};
+  const int64_t most = tiling.shared ? blocks[phase] : 1;
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t pair = i / most % tiling.pairs, group = i / most / tiling.pairs;
+    T* work = tiling.shared ? static_cast<T*>(operands.shared) + i / most * pair_size<T>(tiling)
+                            : memory.work;
+    const T* w = packing.weights + group * weights;
+    for (int64_t part = tiling.shared ? phase : 0; part <= phase; ++part) {
+      const int64_t first = tiling.shared ? i % most : 0;
+      const int64_t last = tiling.shared ? first + 1 : blocks[part];
+      for (int64_t block = first; block < last; ++block) {
+        if (part == 0)
+          image_columns(problem, tiling, static_cast<const T*>(operands.x), group, pair, block,
+                        work);
+        else if (part == 1)
+          image_rows(tiling, w, block, work, memory.line);
+        else
+          image_outputs(problem, tiling, operands, group, pair, block, work);
+      }
+    }
   }
 }
 
