@@ -107,8 +107,8 @@ constexpr int64_t kGroupTiles = 4;
 constexpr int64_t kFewItems = 8, kManyStrips = 32;
 constexpr int64_t kCachedWeights = 4 << 20, kSharedBytes = 8 << 20;
 
-// From the last cache, or from memory with some luck.
-constexpr double kWeightBytesPerCycle = 8;
+// From memory: between other work, weights of megabytes seldom stay in the last cache.
+constexpr double kWeightBytesPerCycle = 7;
 
 template <class T>
 CK_INLINE int64_t frequency_bytes(const Tiling& tiling, int64_t vectors) {
@@ -169,8 +169,8 @@ void lay_out(const Problem& problem, Tiling& tiling) {
   // All at once: weights are read once, and every phase has items for many threads. Spectra beyond
   // the caches would cost more than that saves.
   const int64_t shared_bytes =
-      tiling.units * (all * tile_bytes + tiling.grid_rows * tiling.grid_columns *
-                                             frequency_bytes<T>(tiling, tiling.out_vectors));
+      tiling.units * max_of(all * tile_bytes, tiling.grid_rows * tiling.grid_columns *
+                                                  frequency_bytes<T>(tiling, tiling.out_vectors));
   tiling.shared = !tiling.fused && shared_bytes <= kSharedBytes;
   if (tiling.shared) {
     tiling.band_rows = tiling.grid_rows;

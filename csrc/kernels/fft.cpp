@@ -58,27 +58,27 @@ Spectra<T> input_spectra(const Tiling& tiling, Arena& from, int64_t rows, int64_
   T* data = take<T>(from, units * tiling.frequencies * step);
   return {data, 0, 0, columns, tiling.in_vectors, step};
 }
-// Where all threads share the spectra: of all inputs, of all outputs.
+// Where all threads share the spectra: of all inputs, then of all outputs. A frequency's outputs
+// take the place of its inputs, so that half as much memory passes through the caches.
 template <class T>
 struct SharedSpectra {
   Spectra<T> x, y;
   int64_t bytes;
 };
+CK_INLINE int64_t out_places(const Tiling& tiling) {
+  return tiling.grid_rows * tiling.grid_columns * tiling.out_vectors;
+}
 template <class T>
 SharedSpectra<T> shared_spectra(const Tiling& tiling, void* base) {
   Arena from = arena(base);
   SharedSpectra<T> spectra{};
   if (tiling.shared) {
-    spectra.x = input_spectra<T>(tiling, from, tiling.grid_rows + tiling.rows.pieces - 1,
-                                 tiling.grid_columns + tiling.columns.pieces - 1, tiling.units);
-    const int64_t vectors = tiling.out_vectors;
-    const int64_t step = spectrum_step<T>(tiling.grid_rows * tiling.grid_columns, vectors);
-    spectra.y = {take<T>(from, tiling.units * tiling.frequencies * step),
-                 0,
-                 0,
-                 tiling.grid_columns,
-                 vectors,
-                 step};
+    const int64_t columns = tiling.grid_columns + tiling.columns.pieces - 1;
+    const int64_t tiles = (tiling.grid_rows + tiling.rows.pieces - 1) * columns;
+    const int64_t step = spectrum_step<T>(max_of(tiles * tiling.in_vectors, out_places(tiling)), 1);
+    T* data = take<T>(from, tiling.units * tiling.frequencies * step);
+    spectra.x = {data, 0, 0, columns, tiling.in_vectors, step};
+    spectra.y = {data, 0, 0, tiling.grid_columns, tiling.out_vectors, step};
   }
   spectra.bytes = from.used;
   return spectra;
@@ -94,6 +94,13 @@ Parts<T> scratch_parts(const Tiling& tiling, void* base) {
   parts.tile.line = take<T>(
       from, max_of(whole_vectors<T>(tiling.columns.size), 2 * tiling.rows.size) * kLanes<T>);
   if (tiling.fused || tiling.shared) {
+    if (tiling.shared)  // of one frequency
+      parts.y = {take<T>(from, out_places(tiling) * 2 * kLanes<T>),
+                 0,
+                 0,
+                 tiling.grid_columns,
+                 tiling.out_vectors,
+                 0};
     parts.bytes = from.used;
     return parts;
   }
@@ -414,17 +421,21 @@ void store_tiles(const Problem& problem, const Tiling& tiling, const Operands& o
 template <class T>
 void run_products(const Tiling& tiling, int64_t begin, int64_t end, const Operands& operands) {
   const SharedSpectra<T> spectra = shared_spectra<T>(tiling, operands.shared);
+  const Spectra<T> y = scratch_parts<T>(tiling, operands.scratch).y;
   const T* weights = packing_parts<T>(tiling, const_cast<void*>(operands.packed)).weights;
   const int64_t chunks = ceil_div(tiling.frequencies, kItemFrequencies);
   for (int64_t i = begin; i < end;) {
     const int64_t unit = i / chunks, first = i % chunks, last = min_of(chunks, first + end - i);
-    Spectra<T> x = spectra.x, y = spectra.y;
+    Spectra<T> x = spectra.x;
     x.data += unit * tiling.frequencies * x.step;
-    y.data += unit * tiling.frequencies * y.step;
-    multiply(tiling, weights + unit * tiling.frequencies * weights_of_frequency<T>(tiling), 0,
-             tiling.out_vectors, first * kItemFrequencies,
-             min_of(last * kItemFrequencies, tiling.frequencies), 0, 0, tiling.grid_rows,
-             tiling.grid_columns, x, y);
+    const T* w = weights + unit * tiling.frequencies * weights_of_frequency<T>(tiling);
+    const int64_t end_frequency = min_of(last * kItemFrequencies, tiling.frequencies);
+    for (int64_t f = first * kItemFrequencies; f < end_frequency; ++f) {
+      multiply(tiling, w, 0, tiling.out_vectors, f, f + 1, 0, 0, tiling.grid_rows,
+               tiling.grid_columns, x, y);
+      __builtin_memcpy(x.data + f * x.step, y.data,
+                       size_t(out_places(tiling) * 2 * kLanes<T>) * sizeof(T));
+    }
     i += last - first;
   }
 }
