@@ -91,7 +91,9 @@ ImageTiling image_tiling(const Problem& problem) {
   best.out_blocks = ceil_div(min_of(best.columns.step, problem.q), lanes);
   best.tap_blocks = min_of(across / lanes, ceil_div(problem.s, lanes) + 2);
   best.pitch = 2 * across + lanes;  // rows off each other's cache sets
-  best.shared = best.pairs * problem.groups < kFewPairs;
+  const int64_t all = best.pairs * problem.groups;
+  best.shared =
+      all < kFewPairs && all * best.rows.size * best.pitch * int64_t(sizeof(T)) <= 2 * kSharedBytes;
   return best;
 }
 
