@@ -235,14 +235,58 @@ def winograd_cost(tile: int) -> Cost:
 FFT_SIZES = (8, 12, 16, 18, 20, 24, 28, 32, 36, 40, 48, 64, 72, 96, 128, 192, 256)
 
 
+#: Of pairs of tiles of one-channel images: csrc/blocks/fft_image.h.
+IMAGE_SIZES = (16, 32, 48, 64, 96, 128, 144, 192, 256, 288, 320, 384, 448, 512, 576, 640, 768)
+
+
+def wrapped_size(size_in: int, out: int, taps: int, before: int) -> int:
+    """The least tile that holds all: wrapped around, the zeros of one border serve the other."""
+    return max(
+        size_in + max(min(before, out - 1), 0), out + max(min(taps - 1 - before, size_in - 1), 0)
+    )
+
+
+def image_axis(size_in: int, out: int, taps: int, before: int, zeros: bool) -> tuple[int, int]:
+    """(tile size, tiles) of least work along rows or columns of an image."""
+    wrapped = wrapped_size(size_in, out, taps, before)
+    best, least = (IMAGE_SIZES[-1], 1), math.inf
+    for size in IMAGE_SIZES:
+        if zeros and size >= wrapped:
+            tiles = 1
+        elif size >= taps:
+            tiles = -(-out // (size - taps + 1))
+        else:
+            continue
+        work = tiles * size * max(5.0, 2.6 * math.log2(size) - 9.6)
+        if work < least:
+            best, least = (size, tiles), work
+    return best
+
+
+def image_fft_cost(problem: ConvProblem, machine: Machine) -> float:
+    """Cycles a point of a pair of tiles, and three passes over the image."""
+    zeros = problem.padding_mode == "zeros"
+    rows, down = image_axis(problem.h, problem.p, problem.r, problem.padding[0], zeros)
+    columns, across = image_axis(problem.w, problem.q, problem.s, problem.padding[2], zeros)
+    points = problem.n * problem.groups * -(-down * across // 2) * rows * columns
+    cycles = max(5.0, 1.3 * (math.log2(rows) + math.log2(columns)) - 9.6)
+    return 5e-6 + 64 * points * cycles / machine.fma_peak(problem.dtype)
+
+
+def is_fft_image(problem: ConvProblem, machine: Machine) -> bool:
+    """Whether the kernel takes it for an image: one filter a channel, and few channels."""
+    return (
+        problem.c == problem.groups == problem.k < lanes_of(problem, machine)
+        and min(problem.r, problem.s) > 1
+        and max(problem.r, problem.s) <= IMAGE_SIZES[-1]
+    )
+
+
 def fft_axis(size_in: int, out: int, taps: int, before: int, zeros: bool) -> tuple[int, int, int]:
     """(tile size, tiles, pieces of the filter) of least work along rows or columns."""
     if taps == 1:
         return 1, out, 1  # not transformed this way
-    # One tile holds all, wrapped around: the zeros beyond one border serve the other too.
-    wrapped = max(
-        size_in + max(min(before, out - 1), 0), out + max(min(taps - 1 - before, size_in - 1), 0)
-    )
+    wrapped = wrapped_size(size_in, out, taps, before)
     best, least = (1, 1, 1), math.inf
     for size in FFT_SIZES:
         if zeros and size >= wrapped:
@@ -259,6 +303,8 @@ def fft_axis(size_in: int, out: int, taps: int, before: int, zeros: bool) -> tup
 
 def fft_cost(problem: ConvProblem, machine: Machine) -> float:
     """Transforms of a tile's points, and complex products at half as many frequencies."""
+    if is_fft_image(problem, machine):
+        return image_fft_cost(problem, machine)
     n, peak, zeros = problem.n, machine.fma_peak(problem.dtype), problem.padding_mode == "zeros"
     rows, down, row_pieces = fft_axis(problem.h, problem.p, problem.r, problem.padding[0], zeros)
     columns, across, column_pieces = fft_axis(

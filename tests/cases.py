@@ -153,6 +153,15 @@ _EDGES = [
     _case("one_channel", (1, 1, 17, 18), (9, 1, 3, 3), padding=1),
     _case("one_channel_one_filter", (1, 1, 23, 35), (1, 1, 3, 3), padding="same"),
     _case("image_filter_5x5", (1, 1, 40, 51), (1, 1, 5, 5), padding=2, padding_mode="reflect"),
+    _case(
+        "image_of_tiles",
+        (1, 1, 150, 170),
+        (1, 1, 21, 13),
+        padding=((3, 10), (0, 6)),
+        padding_mode="symmetric",
+    ),
+    _case("image_wrapped", (1, 1, 60, 70), (1, 1, 33, 65), padding=((16, 16), (32, 32))),
+    _case("images_of_three_channels", (2, 3, 37, 140), (3, 1, 9, 7), groups=3, padding=(4, 2)),
 ]
 _STRIDES = [
     _case("stride_2", (1, 3, 12, 15), (5, 3, 3, 3), stride=2, padding=1),
