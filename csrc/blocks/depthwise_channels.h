@@ -62,12 +62,9 @@ CK_INLINE void sum_pixels_of(const Problem& problem, const T* x, int64_t top,
     const int64_t row = source_row(problem, top + r);
     if (row < 0) continue;
     const T* from = x + row * problem.x.h;
-    // Of the rows that are met for the first time, the same places some rows further down.
-    const int64_t ahead = r >= kSize - kStride ? 2 * kStride * problem.x.h : 0;
     CK_UNROLL(40)
     for (int j = 0; j < (kPixels - 1) * kStride + kSize; ++j) {
       const T* at = columns[j] < 0 ? zeros : from + columns[j];
-      __builtin_prefetch(at + ahead);
       const Vec<T> pixel = kAll ? load(at) : load_first(at, channels);
       CK_UNROLL(8)
       for (int s = 0; s < kSize; ++s)
