@@ -18,8 +18,9 @@ enum class Way { kPairs, kStrips, kAny };
 // From the problem alone, without strides: items and the order of every sum follow from it.
 template <class T>
 CK_INLINE Way way_of(const Problem& problem) {
-  const bool square = problem.r == problem.s && problem.stride_h == problem.stride_w;
-  if (!square || (problem.r != 3 && problem.r != 5) || problem.stride_h > 2) return Way::kAny;
+  const int64_t size = problem.r, stride = problem.stride_h;
+  if (size != problem.s || stride != problem.stride_w || stride > 2) return Way::kAny;
+  if (size != 3 && size != 5 && (size != 7 || stride != 1)) return Way::kAny;
   const bool zeros = problem.padding_mode == kZeros;
   // A row of x fits the half of a vector that its outputs take; at stride 2 it is shuffled down to
   // one, and a lane of the vector is left over as the zero of the padding.

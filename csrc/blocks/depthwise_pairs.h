@@ -1,4 +1,4 @@
-// Depthwise filters of 3x3 and 5x5 on images so narrow that an output row takes at most half a
+// The filters of depthwise_strips.h on images so narrow that an output row takes at most half a
 // vector (7x7 with AVX-512): two filters share each vector. A row of x is loaded once; its taps are
 // lanes picked from it, so that padding is a lane that holds zero.
 #pragma once
@@ -6,6 +6,11 @@
 
 namespace convkit {
 namespace CONVKIT_ISA {
+
+// Elements of copy_rows for both filters of a pair.
+CK_INLINE int64_t pair_copy(const Problem& problem, const Grid& grid) {
+  return 2 * input_rows(problem, grid.rows) * problem.w;
+}
 
 #if defined(__AVX512F__)
 
@@ -16,11 +21,6 @@ CK_NOINLINE void copy_rows(const Problem& problem, const T* x, int64_t channel, 
   for (int64_t i = rows.low; i < rows.high; ++i)
     read_every(problem, x, channel, rows.top + i, 0, 1, problem.w, to + i * problem.w);
 }
-// Elements of copy_rows for both filters of a pair.
-CK_INLINE int64_t pair_copy(const Problem& problem, const Grid& grid) {
-  return 2 * input_rows(problem, grid.rows) * problem.w;
-}
-
 // a, b: the rows of the two filters. Tap s is pick[s] of them: at stride 1 both stand in the first
 // vector and the second is zero, at stride 2 each has its own.
 template <class T, int kSize, int kStride>
@@ -91,7 +91,7 @@ CK_NOINLINE void pairs_run(const Problem& problem, int64_t begin, int64_t end,
       copy_rows(problem, x, channels[1], rows, copy + rows.count * reader.pitch);
     }
     Vec<T> weights[kSize * kSize];
-    CK_UNROLL(32)
+    CK_UNROLL(64)
     for (int i = 0; i < kSize * kSize; ++i)
       weights[i] = join_halves(splat(packed[filter * kSize * kSize + i]),
                                splat(packed[second * kSize * kSize + i]));

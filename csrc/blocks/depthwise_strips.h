@@ -1,6 +1,6 @@
-// Depthwise filters of 3x3 and 5x5, stride 1 or 2, with every tap written out: down a strip of x
-// one vector wide. An input row is read once and added to the sums of all output rows that it
-// reaches; these are so few that they stand in registers and take turns.
+// Depthwise filters of 3x3 and 5x5, stride 1 or 2, and of 7x7, stride 1, with every tap written
+// out: down a strip of x one vector wide. An input row is read once and added to the sums of all
+// output rows that it reaches; these are so few that they stand in registers and take turns.
 //
 //   sum[p] += w[i - p u][s] tap[s]   for the input rows i = 0, 1, 2, ...;   after i = p u + size -
 //   1 sum[p] is complete
@@ -49,6 +49,11 @@ struct Descent {
     ++row;
     reader.next();
   }
+  template <int kRow>
+  __attribute__((always_inline)) void first_rows() {
+    add<kRow, 0>();
+    if constexpr (kRow + 1 < kFirst) first_rows<kRow + 1>();
+  }
   // The output rows of one turn of the sums. A recursion because a loop with this many exits is not
   // unrolled, and sums by a variable index stand in memory.
   template <int kTurn>
@@ -66,10 +71,7 @@ struct Descent {
   __attribute__((always_inline)) void run() {
     CK_UNROLL(8)
     for (int j = 0; j < kHeld; ++j) sum[j] = Vec<T>{};
-    add<0, 0>();
-    if constexpr (kFirst > 1) add<1, 0>();
-    if constexpr (kFirst > 2) add<2, 0>();
-    if constexpr (kFirst > 3) add<3, 0>();
+    first_rows<0>();
     while (turn<0>()) {}
   }
 };
@@ -180,7 +182,7 @@ CK_NOINLINE void strips_run(const Problem& problem, int64_t begin, int64_t end,
     const T* from =
         in_place ? x + channel * problem.x.c + rows.top * pitch - problem.pad_left : copy;
     Vec<T> weights[kSize * kSize];
-    CK_UNROLL(32)
+    CK_UNROLL(64)
     for (int i = 0; i < kSize * kSize; ++i) weights[i] = splat(packed[filter * kSize * kSize + i]);
     Target<T> to = put_aside<T>(aside);
     if (out.plain)

@@ -4,7 +4,7 @@
 // Columns fill the vectors. Every vector of x is used for all output rows of a band that its row
 // reaches.
 //
-// Three ways, by the problem alone. Squares of 3 and 5 with stride 1 or 2 are unrolled, hold a band
+// Three ways, by the problem alone. Squares of 3, 5 and 7 are unrolled, hold a band
 // of output rows in registers and read x in place (blocks/depthwise_strips.h); where a row takes
 // only half a vector, two filters share it (blocks/depthwise_pairs.h). Any other filter runs over a
 // copy of the band's rows with their padding (blocks/depthwise_any.h). Where x cannot be read in
@@ -53,20 +53,29 @@ int64_t items(const Problem& problem, int64_t) {
   const bool pairs = way_of<T>(problem) == Way::kPairs;
   return (pairs ? (problem.k + 1) / 2 : problem.k) * grid_of<T>(problem).bands;
 }
-// Calls action<T, size, stride> of an unrolled filter.
-#define CK_UNROLLED_FILTER(problem, action, ...)                                           \
-  if ((problem).r == 3) {                                                                  \
-    (problem).stride_h == 1 ? action<T, 3, 1>(__VA_ARGS__) : action<T, 3, 2>(__VA_ARGS__); \
-  } else {                                                                                 \
-    (problem).stride_h == 1 ? action<T, 5, 1>(__VA_ARGS__) : action<T, 5, 2>(__VA_ARGS__); \
-  }
+template <int kSize, int kStride>
+struct Filter {
+  static constexpr int size = kSize, stride = kStride;
+};
+// Calls action with the Filter of a problem that is no Way::kAny.
+template <class Action>
+CK_INLINE void with_filter(const Problem& problem, const Action& action) {
+  if (problem.r == 7)
+    action(Filter<7, 1>{});
+  else if (problem.r == 5)
+    problem.stride_h == 1 ? action(Filter<5, 1>{}) : action(Filter<5, 2>{});
+  else
+    problem.stride_h == 1 ? action(Filter<3, 1>{}) : action(Filter<3, 2>{});
+}
 template <class T>
 void prepare(const Problem& problem, const void* w, void* memory) {
   Arena from = arena(memory);
   const Packed<T> packed = packed_of<T>(problem, from);
   __builtin_memcpy(packed.weights, w, size_t(problem.k * problem.r * problem.s) * sizeof(T));
   if (way_of<T>(problem) == Way::kStrips)
-    CK_UNROLLED_FILTER(problem, edge_masks, problem, packed.masks)
+    with_filter(problem, [&](auto filter) {
+      edge_masks<T, filter.size, filter.stride>(problem, packed.masks);
+    });
 }
 template <class T>
 void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {
@@ -78,16 +87,16 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
     return channels_run(problem, begin * each, end * each < units ? end * each : units, operands,
                         static_cast<const T*>(packed.weights));
   }
-  switch (way_of<T>(problem)) {
-    case Way::kPairs:
-      CK_UNROLLED_FILTER(problem, pairs_run, problem, begin, end, operands, packed.weights)
-      break;
-    case Way::kStrips:
-      CK_UNROLLED_FILTER(problem, strips_run, problem, begin, end, operands, packed.weights,
-                         packed.masks)
-      break;
-    case Way::kAny: any_run<T>(problem, begin, end, operands); break;
-  }
+  const Way way = way_of<T>(problem);
+  if (way == Way::kAny) return any_run<T>(problem, begin, end, operands);
+  with_filter(problem, [&](auto filter) {
+    if constexpr (kHalfVectors)
+      if (way == Way::kPairs)
+        return pairs_run<T, filter.size, filter.stride>(problem, begin, end, operands,
+                                                        packed.weights);
+    strips_run<T, filter.size, filter.stride>(problem, begin, end, operands, packed.weights,
+                                              packed.masks);
+  });
 }
 bool always(const Problem&) { return true; }
 const Kernel kKernels[] = {
