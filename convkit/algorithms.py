@@ -25,6 +25,7 @@ class Algorithm:
 
     `why_not` answers APPLIES (an empty text) or the reason; `cost` predicts the seconds that one
     call takes on one core, weights packed but cold. `exact`: its error is that of a direct sum.
+    `packing`: bytes of packed weights that are written a second, where packing is counted.
     `weights` answers the same of (k, c / groups, r, s) weights, where not all will do; `explain`,
     which sees none, lists such a row as not applying.
     """
@@ -34,6 +35,7 @@ class Algorithm:
     cost: Cost
     exact: bool = True
     weights: WeightRule | None = None
+    packing: float = 5e9
 
     def supports(self, problem: ConvProblem) -> bool:
         return self.why_not(problem) == APPLIES
@@ -330,7 +332,7 @@ def separable_cost(problem: ConvProblem, machine: Machine) -> float:
 
 #: In the order that `explain` lists them. `direct` computes everything: nothing is ever refused.
 ALGORITHMS: tuple[Algorithm, ...] = (
-    Algorithm("direct", anything, direct_cost),
+    Algorithm("direct", anything, direct_cost, packing=3.5e9),
     Algorithm("im2col", anything, im2col_cost),
     Algorithm("pointwise", all_of(filter_is(1, 1), single_group), pointwise_cost),
     Algorithm(
@@ -347,8 +349,15 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         all_of(filter_is(3, 3), unit_stride, unit_dilation, single_group, is_float32),
         winograd_cost(4),
         exact=False,
+        packing=8e9,
     ),
-    Algorithm("fft", all_of(filter_above_one, unit_stride, unit_dilation), fft_cost, exact=False),
+    Algorithm(
+        "fft",
+        all_of(filter_above_one, unit_stride, unit_dilation),
+        fft_cost,
+        exact=False,
+        packing=9e9,
+    ),
     Algorithm(
         "separable",
         all_of(group_per_channel, unit_stride, unit_dilation, rows_and_columns),

@@ -25,8 +25,6 @@ from convkit.problem import (
 )
 
 PRECISIONS = ("highest", "high", "medium")
-#: Bytes a second at which weights are brought into a kernel's order, fit on both processors.
-PACKING = 1.5e9
 #: Seconds to see whether the weights suit a row for certain weights only.
 WEIGHING_COST = 2.5e-5
 
@@ -226,7 +224,7 @@ def _seconds(
     # An invariant choice must not see the batch: weigh packing against one image.
     if asked.invariant:
         seconds /= batch
-    return seconds + row.sizes(problem)[0] / PACKING + (WEIGHING_COST if row.weights else 0.0)
+    return seconds + row.sizes(problem)[0] / row.packing + (WEIGHING_COST if row.weights else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
