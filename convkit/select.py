@@ -100,7 +100,8 @@ def decide(
     Raises ValueError or TypeError that names the argument; MemoryError where the answer and the
     workspace cannot fit.
     """
-    # Plain integers and texts are most calls. Others could equal what they are not: (1, True).
+    # Most calls have plain integers and texts. Others could equal what they are not, as True and
+    # (1, 1.0) do, and are made plain first.
     if type(stride) is not int:
         stride = pair("stride", stride, least=1)
     if type(dilation) is not int:
@@ -135,7 +136,7 @@ def four_weights(w: Array, flip: bool = False) -> Array:
     return w4[:, :, ::-1, ::-1] if flip else w4
 
 
-@lru_cache(maxsize=1024, typed=True)
+@lru_cache(maxsize=1024)
 def _decided(
     x_shape: tuple[int, ...],
     w_shape: tuple[int, ...],

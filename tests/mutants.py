@@ -372,13 +372,6 @@ MUTANTS = [
         ERRORS,
     ),
     Mutant(
-        "convkit/select.py",
-        "@lru_cache(maxsize=1024, typed=True)",
-        "@lru_cache(maxsize=1024)",
-        "1.0 or True is taken for a remembered 1",
-        ERRORS,
-    ),
-    Mutant(
         MEMORY,
         "while (kept.bytes + capacity > kKept || kept.blocks.size() == kKeptBlocks) {",
         "while (kept.blocks.size() == kKeptBlocks) {",

@@ -50,7 +50,7 @@ CK_INLINE void sum_pixels(const Problem& problem, const T* x, int64_t top, const
 }
 // The same for a square filter that the compiler knows: every pixel is loaded once for all the
 // outputs of the row that it reaches.
-template <class T, int kPixels, bool kAll, int kSize, int kStride>
+template <class T, int kPixels, bool kAll, int kSize, int kStride, bool kInside>
 CK_INLINE void sum_pixels_of(const Problem& problem, const T* x, int64_t top,
                              const int64_t* columns, const Vec<T>* weights, int64_t channels,
                              Vec<T> (&sum)[kLanes<T>]) {
@@ -61,10 +61,11 @@ CK_INLINE void sum_pixels_of(const Problem& problem, const T* x, int64_t top,
   for (int64_t r = 0; r < kSize; ++r, weights += kSize) {
     const int64_t row = source_row(problem, top + r);
     if (row < 0) continue;
-    const T* from = x + row * problem.x.h;
+    const T *from = x + row * problem.x.h, *next = from + columns[0];
     CK_UNROLL(40)
     for (int j = 0; j < (kPixels - 1) * kStride + kSize; ++j) {
-      const T* at = columns[j] < 0 ? zeros : from + columns[j];
+      const T* at = kInside ? next : columns[j] < 0 ? zeros : from + columns[j];
+      next += problem.x.w;
       const Vec<T> pixel = kAll ? load(at) : load_first(at, channels);
       CK_UNROLL(8)
       for (int s = 0; s < kSize; ++s)
@@ -92,12 +93,17 @@ CK_NOINLINE void sum_square(const Problem& problem, const T* x, int64_t top, int
     else
       sum_pixels<T, kHalf, kAll>(problem, x, top, columns, weights, channels, sum);
   } else {
-    if (pixels > kHalf)
-      sum_pixels_of<T, kLanes<T>, kAll, kSize, kStride>(problem, x, top, columns, weights, channels,
-                                                        sum);
+    const int64_t last = (kLanes<T> - 1) * kStride + kSize - 1;
+    const bool inside = columns[0] >= 0 && columns[last] == columns[0] + last * problem.x.w;
+    if (kAll && inside)
+      sum_pixels_of<T, kLanes<T>, true, kSize, kStride, true>(problem, x, top, columns, weights,
+                                                              channels, sum);
+    else if (pixels > kHalf)
+      sum_pixels_of<T, kLanes<T>, kAll, kSize, kStride, false>(problem, x, top, columns, weights,
+                                                               channels, sum);
     else
-      sum_pixels_of<T, kHalf, kAll, kSize, kStride>(problem, x, top, columns, weights, channels,
-                                                    sum);
+      sum_pixels_of<T, kHalf, kAll, kSize, kStride, false>(problem, x, top, columns, weights,
+                                                           channels, sum);
   }
   transpose<T>(sum);
 }
