@@ -6,13 +6,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from convkit import _convkit
-from convkit.backends import check_device
+from convkit.backends import Array, check_device
 from convkit.machine import Machine
 from convkit.problem import ConvProblem
 
 APPLIES = ""
 Rule = Callable[[ConvProblem], str]
+WeightRule = Callable[[Array], str]
 Cost = Callable[[ConvProblem, Machine], float]
 
 
@@ -22,12 +25,17 @@ class Algorithm:
 
     `why_not` answers APPLIES (an empty text) or the reason; `cost` predicts the seconds that one
     call takes on one core, weights packed but cold. `exact`: its error is that of a direct sum.
+    `packing`: bytes of packed weights that are written a second, where packing is counted.
+    `weights` answers the same of (k, c / groups, r, s) weights, where not all will do; `explain`,
+    which sees none, lists such a row as not applying.
     """
 
     name: str
     why_not: Rule
     cost: Cost
     exact: bool = True
+    weights: WeightRule | None = None
+    packing: float = 5e9
 
     def supports(self, problem: ConvProblem) -> bool:
         return self.why_not(problem) == APPLIES
@@ -71,6 +79,12 @@ def filter_above_one(problem: ConvProblem) -> str:
     return "needs a filter larger than (1, 1)"
 
 
+def rows_and_columns(problem: ConvProblem) -> str:
+    if min(problem.r, problem.s) > 1:
+        return APPLIES
+    return f"needs a filter of several rows and columns, got ({problem.r}, {problem.s})"
+
+
 def unit_stride(problem: ConvProblem) -> str:
     return APPLIES if problem.stride == (1, 1) else f"needs stride (1, 1), got {problem.stride}"
 
@@ -101,6 +115,34 @@ def group_per_channel(problem: ConvProblem) -> str:
 
 def is_float32(problem: ConvProblem) -> str:
     return APPLIES if problem.dtype == "float32" else f"needs float32, got {problem.dtype}"
+
+
+def rank_one(w: Array) -> str:
+    """Every filter is an outer product of a column and a row, to the rounding of its entries.
+
+    With the largest entry as the pivot, w[i][j] w[pivot] = w[i][pivot's column] w[pivot's row][j];
+    rounded products of factors miss that by 2 eps at most.
+    """
+    k, _, r, s = w.shape
+    needs = "needs filters of rank 1 (a column times a row): filter"
+    # Most others show it in a corner, for a fraction of the time.
+    (a, b), (c, d) = w[0, 0, :2, :2].tolist()
+    if min(abs(a), abs(b), abs(c), abs(d)) > 1e-30 and abs(a * d - b * c) > 1e-5 * abs(a * d):
+        return f"{needs} 0 is none"
+    info = np.finfo(w.dtype)
+    taps = w.reshape(k, r * s).astype(np.float64 if info.bits == 32 else np.longdouble)
+    sizes, each = np.abs(taps), np.arange(k)
+    pivot = sizes.argmax(axis=1)
+    if not np.isfinite(sizes[each, pivot]).all():
+        return "needs finite weights"
+    largest = np.where(taps[each, pivot] == 0, 1, taps[each, pivot])[:, None]
+    scaled = (taps / largest).reshape(k, r, s)
+    product = scaled[each, :, pivot % s][:, :, None] * scaled[each, pivot // s][:, None, :]
+    allowed = 2 * float(info.eps) * np.abs(scaled) + float(info.tiny) / np.abs(largest)[:, :, None]
+    wrong = (np.abs(scaled - product) > allowed).any(axis=(1, 2))
+    if not wrong.any():
+        return APPLIES
+    return f"{needs} {int(wrong.argmax())} is none"
 
 
 # Costs. Operations over the share of the FMA peak that a kernel reaches, or bytes over bandwidth
@@ -332,9 +374,19 @@ def fft_cost(problem: ConvProblem, machine: Machine) -> float:
     return 5e-6 + best
 
 
+def separable_cost(problem: ConvProblem, machine: Machine) -> float:
+    """Sums over the filter's rows near the peak, over its columns at half: misaligned loads."""
+    peak, lanes = machine.fma_peak(problem.dtype), lanes_of(problem, machine)
+    taps = problem.r / 0.75 + problem.s / 0.4
+    outputs = problem.n * problem.k * problem.p * problem.q
+    work = 2.0 * outputs * taps / (peak * filled(problem.q, lanes))
+    rows = problem.n * problem.k * problem.p * 3e-8
+    return 2e-6 + work + rows + stream(problem, machine)
+
+
 #: In the order that `explain` lists them. `direct` computes everything: nothing is ever refused.
 ALGORITHMS: tuple[Algorithm, ...] = (
-    Algorithm("direct", anything, direct_cost),
+    Algorithm("direct", anything, direct_cost, packing=3.5e9),
     Algorithm("im2col", anything, im2col_cost),
     Algorithm("pointwise", all_of(filter_is(1, 1), single_group), pointwise_cost),
     Algorithm(
@@ -351,8 +403,22 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         all_of(filter_is(3, 3), unit_stride, unit_dilation, single_group, is_float32),
         winograd_cost(4),
         exact=False,
+        packing=8e9,
     ),
-    Algorithm("fft", all_of(filter_above_one, unit_stride, unit_dilation), fft_cost, exact=False),
+    Algorithm(
+        "fft",
+        all_of(filter_above_one, unit_stride, unit_dilation),
+        fft_cost,
+        exact=False,
+        packing=9e9,
+    ),
+    Algorithm(
+        "separable",
+        all_of(group_per_channel, unit_stride, unit_dilation, rows_and_columns),
+        separable_cost,
+        exact=False,
+        weights=rank_one,
+    ),
 )
 BY_NAME = {row.name: row for row in ALGORITHMS}
 
@@ -364,7 +430,7 @@ def algorithms(device: str = "cpu") -> tuple[str, ...]:
     --------
     >>> import convkit
     >>> convkit.algorithms()
-    ('direct', 'im2col', 'pointwise', 'depthwise', 'winograd_f2', 'winograd_f4', 'fft')
+    ('direct', 'im2col', 'pointwise', 'depthwise', 'winograd_f2', 'winograd_f4', 'fft', 'separable')
     """
     check_device(device)
     return tuple(BY_NAME)

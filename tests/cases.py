@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from oracle import activated, correlate, with_epilogue
 
+from convkit.algorithms import Algorithm
 from convkit.problem import DTYPES, ConvProblem, conv_problem
 
 
@@ -44,6 +45,7 @@ PROMISES = {
     "winograd_f2": Promise(4, everywhere=False, dtypes=("float32",)),
     "winograd_f4": Promise(8, everywhere=False, one_channel=12, dtypes=("float32",)),
     "fft": Promise(4, everywhere=False),
+    "separable": Promise(4),
 }
 
 
@@ -56,11 +58,28 @@ def must_apply(problem: ConvProblem) -> set[str]:
         names.add("pointwise")
     if problem.groups == problem.c and undilated and problem.stride in ((1, 1), (2, 2)):
         names.add("depthwise")
+        if unit_stride and min(problem.r, problem.s) > 1:
+            names.add("separable")  # for filters of rank 1
     if unit_stride and undilated and problem.r * problem.s > 1:
         names.add("fft")
         if (problem.r, problem.s) == (3, 3) and problem.groups == 1 and problem.dtype == "float32":
             names |= {"winograd_f2", "winograd_f4"}
     return names
+
+
+def groups_and_size(algorithm: str, channels: int) -> tuple[int, int]:
+    """Of a layer with as many filters as channels, one that the algorithm computes."""
+    each = {"depthwise": (channels, 3), "separable": (channels, 3), "pointwise": (1, 1)}
+    return each.get(algorithm, (1, 3))
+
+
+def suited(row: Algorithm, w: np.ndarray) -> np.ndarray:
+    """The weights, or for a row that takes filters of rank 1 only, their columns times rows."""
+    return rank_one(w) if row.weights else w
+
+
+def rank_one(w: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(w[:, :, :, :1] * w[:, :, -1:, :])
 
 
 @dataclass(frozen=True)
@@ -100,6 +119,7 @@ class Case:
 
     name: str
     problem: ConvProblem
+    rank_one: bool = False  # every filter is a column times a row
 
     def of(self, dtype: str) -> ConvProblem:
         return dataclasses.replace(self.problem, dtype=dtype)
@@ -114,6 +134,8 @@ def _arrays(case: Case, dtype: str) -> Arrays:
     problem = case.problem
     shapes = (problem.x_shape, problem.w_shape, (problem.k,), problem.y_shape)
     x, w, bias, residual = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+    if case.rank_one:
+        w = rank_one(w)
     sums, magnitudes = correlate(x, w, problem), correlate(np.abs(x), np.abs(w), problem)
     for array in (x, w, bias, residual, sums, magnitudes):
         array.flags.writeable = False
@@ -438,6 +460,47 @@ _LARGE_FILTERS = [
     _case("tile_57", (1, 1, 57, 33), (1, 1, 7, 7), padding=3, padding_mode="circular"),
     _case("tile_64_same", (1, 1, 64, 65), (1, 1, 9, 9), padding=4),
 ]
+# The in-place way needs some 64 columns; narrower ones are copied first. Two strips from 1537 on.
+_RANK_ONE = [
+    dataclasses.replace(case, rank_one=True)
+    for case in (
+        _case("rank_one_pixel", (1, 1, 1, 1), (1, 1, 3, 3), padding=1),
+        _case("rank_one_3x3", (1, 1, 23, 35), (1, 1, 3, 3), padding=1),
+        _case("rank_one_3x3_wide", (1, 1, 9, 130), (1, 1, 3, 3), padding="same"),
+        _case("rank_one_valid", (1, 1, 12, 100), (1, 1, 4, 2)),
+        _case("rank_one_full", (1, 1, 7, 67), (1, 1, 5, 6), padding="full"),
+        _case("rank_one_batch", (2, 3, 33, 81), (3, 1, 5, 7), groups=3, padding=(2, 3)),
+        _case("rank_one_twice", (1, 2, 40, 70), (4, 1, 5, 5), groups=2, padding=2),
+        _case("rank_one_many_filters", (1, 1, 6, 80), (5, 1, 3, 9), padding=(1, 4)),
+        _case("rank_one_blocks", (1, 1, 70, 66), (1, 1, 7, 5), padding=((3, 2), (0, 4))),
+        _case("rank_one_strips", (1, 1, 5, 1700), (1, 1, 3, 9), padding=(1, 4)),
+        _case("rank_one_on_a_row", (1, 1, 1, 90), (1, 1, 3, 7), padding=(1, 3)),
+        _case("rank_one_on_a_column", (1, 2, 90, 1), (2, 1, 7, 2), groups=2, padding=(3, 1)),
+        _case("rank_one_31x31", (1, 1, 45, 80), (1, 1, 31, 31), padding=15),
+        _case("rank_one_over_image", (1, 2, 8, 68), (2, 1, 21, 9), groups=2, padding=(12, 4)),
+        _case("rank_one_127x127", (1, 1, 130, 135), (1, 1, 127, 127)),
+        _case("rank_one_far_padding", (1, 1, 3, 70), (1, 1, 3, 3), padding=(9, 80)),
+        *(
+            _case(
+                f"rank_one_{mode}", (1, 2, 6, 70), (2, 1, 7, 9), groups=2, padding=((3, 2), (5, 3)),
+                padding_mode=mode,
+            )
+            for mode in ("reflect", "symmetric", "replicate", "circular")
+        ),
+        _case(
+            "rank_one_strips_reflect", (1, 1, 4, 1700), (1, 1, 3, 7), padding=3,
+            padding_mode="reflect",
+        ),
+        _case(
+            "rank_one_strips_circular", (1, 1, 4, 1700), (1, 1, 3, 7), padding=3,
+            padding_mode="circular",
+        ),
+        _case(
+            "rank_one_replicate_far", (1, 1, 3, 66), (1, 1, 3, 3), padding=(11, 70),
+            padding_mode="replicate",
+        ),
+    )
+]  # fmt: skip
 # Layers of real networks; the larger ones with fewer pixels or filters: the oracle stays quick.
 _LAYERS = [
     _case("lenet_c1", (1, 1, 32, 32), (6, 1, 5, 5)),
@@ -470,7 +533,7 @@ _LAYERS = [
 
 CASES = [
     *_EDGES, *_STRIDES, *_PADDINGS, *_DILATIONS, *_GROUPS, *_DEPTHWISE, *_POINTWISE, *_LANES,
-    *_LARGE_FILTERS, *_LAYERS,
+    *_LARGE_FILTERS, *_RANK_ONE, *_LAYERS,
 ]  # fmt: skip
 BY_NAME = {case.name: case for case in CASES}
 assert len(BY_NAME) == len(CASES), "two cases have one name"
