@@ -114,6 +114,7 @@ CK_INLINE Rows rows_of(const Problem& problem, const Grid& grid, int64_t filter,
   const bool zeros = problem.padding_mode == kZeros;
   rows.low = zeros && rows.top < 0 ? -rows.top : 0;
   rows.high = zeros && problem.h - rows.top < rows.count ? problem.h - rows.top : rows.count;
+  if (rows.high < rows.low) rows.high = rows.low;  // all of them beyond the image
   return rows;
 }
 
