@@ -870,13 +870,6 @@ MUTANTS = [
         of_kernel("depthwise"),
     ),
     Mutant(
-        "csrc/blocks/depthwise_bands.h",
-        "if (begins || place.filter == place.first) {",
-        "if (place.filter == place.first) {",
-        "a range that begins inside a group reads rows that were not turned",
-        of_kernel("depthwise"),
-    ),
-    Mutant(
         "csrc/blocks/depthwise_any.h",
         "total[p][v] += sum[p][v];",
         "total[p][v] = sum[p][v];",
