@@ -1,0 +1,106 @@
+"""What measurements add to the formulas of `ALGORITHMS`: seconds = formula * e^(theta . phi).
+
+A formula reckons with work, bytes and the `Machine`. What it leaves out (tails of vectors, calls,
+what the caches hold beside) differs between algorithms and would decide close races, so
+`python -m bench calibrate` measures layers and fits, for each algorithm and instruction set, one
+small vector theta by ridge regression of log(measured / formula). phi are logarithms of sizes of
+one image; where a problem lies outside of what was measured, it is moved to the border first. The
+file holds theta and those borders: no shapes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import lru_cache
+from pathlib import Path
+
+from convkit import _convkit
+from convkit.machine import Machine
+from convkit.problem import ConvProblem
+
+FILE = Path(__file__).with_name("coefficients.json")
+#: No correction is larger, up or down: what would be is a formula to mend.
+MOST = math.log(4.0)
+
+#: (lowest, theta, highest) of each feature.
+Fit = tuple[tuple[float, float, float], ...]
+
+
+def _filled(count: int, width: int) -> float:
+    return count / (-(-count // width) * width)
+
+
+def features(problem: ConvProblem, machine: Machine, formula: float) -> tuple[float, ...]:
+    """phi: what the error of a formula may depend on, for one image."""
+    log = math.log2
+    lanes = machine.lanes // (2 if problem.dtype == "float64" else 1)
+    channels, filters = problem.c // problem.groups, problem.k // problem.groups
+    taps, pixels = problem.r * problem.s, problem.p * problem.q
+    nearest = machine.caches[1][0] if len(machine.caches) > 1 else 1 << 20
+    weights = problem.k * channels * taps * problem.itemsize / nearest
+    image = problem.c * problem.h * problem.w * problem.itemsize / nearest
+    answer = problem.k * pixels * problem.itemsize / nearest
+    short = max(0.0, log(1e-4 / formula))  # calls of less than 0.1 ms
+    return (
+        1.0,
+        short,
+        short * short,
+        log(channels),
+        log(filters),
+        max(0.0, 5 - log(filters)),
+        max(0.0, 4 - log(channels)),
+        log(pixels),
+        max(0.0, 8 - log(pixels)),
+        log(taps),
+        log(_filled(problem.q, lanes)),
+        log(_filled(pixels, lanes)),
+        log(_filled(filters, lanes)),
+        max(0.0, log(weights) + 3),
+        max(0.0, log(image) + 3),
+        max(0.0, log(answer) + 3),
+        float(max(problem.stride) > 1),
+        float(problem.groups > 1),
+        float(any(problem.padding)),
+        log(problem.q / problem.p),
+    )
+
+
+def factor(name: str, problem: ConvProblem, machine: Machine, formula: float) -> float:
+    """By what the formula's seconds are multiplied; 1 where nothing was measured."""
+    fit = _fit(machine.name, _convkit.current_isa(), name)
+    if not fit:
+        return 1.0
+    phi = features(problem, machine, formula)
+    total = sum(
+        theta * min(max(value, low), high)
+        for value, (low, theta, high) in zip(phi, fit, strict=True)
+    )
+    return math.exp(min(max(total, -MOST), MOST))
+
+
+@lru_cache(maxsize=256)
+def _fit(machine: str, isa: str, name: str) -> Fit:
+    """Of this processor, or else of the first in the file that was measured with this ISA."""
+    known = _file()
+    for each in (machine, *known):
+        rows = known.get(each, {}).get(isa)
+        if rows is not None:
+            return tuple((low, theta, high) for low, theta, high in rows.get(name, ()))
+    return ()
+
+
+@lru_cache(maxsize=1)
+def _file() -> dict[str, dict[str, dict[str, list[list[float]]]]]:
+    if not FILE.exists():
+        return {}
+    found: dict[str, dict[str, dict[str, list[list[float]]]]] = json.loads(
+        FILE.read_text(encoding="utf-8")
+    )
+    return found
+
+
+def reload() -> None:
+    """Read the file again; choices made before stay in `select.choose`'s cache until cleared."""
+    _file.cache_clear()
+    _fit.cache_clear()
