@@ -149,6 +149,8 @@ def direct_cost(problem: ConvProblem, machine: Machine) -> float:
     work = 2.0 * problem.n * problem.macs / (share * peak)
     if problem.r * problem.s == 1:
         work *= 1.25  # tiles of one tap each
+    if filters == 1:
+        work += problem.n * problem.c * problem.h * problem.w * 1.2e-10  # the copy, for one filter
     if problem.groups > 1:
         work += problem.n * problem.c * problem.p * 24e-9  # a group's rows are little work each
     weights = weight_bytes(problem) / machine.cold_bandwidth

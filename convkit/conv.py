@@ -6,13 +6,20 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from convkit.backends import enter
+from convkit import _convkit
+from convkit.backends import DTYPE_OF, enter
 from convkit.epilogue import ActivationLike
 from convkit.epilogue import activation as parse_activation
-from convkit.machine import this_machine
-from convkit.plan import check_bias, check_flip, check_out, make_plan
-from convkit.problem import PaddingLike, PairLike, conv_problem
-from convkit.select import choose, request
+from convkit.plan import (
+    as_kernels_read,
+    check_bias,
+    check_flip,
+    check_out,
+    compute,
+    four_weights,
+)
+from convkit.problem import PaddingLike, PairLike
+from convkit.select import decide, request
 
 Floating = TypeVar("Floating", np.float32, np.float64)
 
@@ -138,17 +145,21 @@ def conv2d(
     asked = request(algo, precision, invariant, max_workspace)
     check_flip(flip)
     (x, w, bias, residual, target), leave = enter(x=x, w=w, bias=bias, residual=residual, out=out)
-    problem = conv_problem(
-        x.shape, w.shape, stride=stride, padding=padding, padding_mode=padding_mode,
-        dilation=dilation, groups=groups, dtype=x.dtype.name,
+    problem, algorithm, numbers = decide(
+        x.shape, w.shape, DTYPE_OF[x.dtype.char], asked, True, stride=stride, padding=padding,
+        padding_mode=padding_mode, dilation=dilation, groups=groups,
     )  # fmt: skip
     check_bias(bias, problem)
-    choose(problem, asked, this_machine(), True)  # refuses first what cannot be computed at all
-    y_shape = problem.y_shape[4 - x.ndim :]
+    y_shape = (problem.n, problem.k, problem.p, problem.q)[4 - x.ndim :]
     if residual is not None and residual.shape != y_shape:
         raise ValueError(f"residual has shape {residual.shape}: expected {y_shape} as y has")
     if target is not None:
         check_out(target, y_shape, x=x, w=w, bias=bias, residual=residual)
-    once = make_plan(problem, w, bias, chosen_activation, asked, bool(flip), x.ndim, packing=True)
-    y = once(x, residual, target)
+    # Packed here and now, so the caller's own weights serve where a kernel can read them.
+    once = _convkit.Plan(
+        algorithm, numbers, as_kernels_read(four_weights(w, flip)),
+        None if bias is None else as_kernels_read(bias), *chosen_activation, -1,
+        asked.max_workspace,
+    )  # fmt: skip
+    y = compute(once, x, residual, target, y_shape)
     return out if out is not None else leave(y)

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from convkit import _convkit
-from convkit.backends import Array, check_device, enter
+from convkit.backends import DTYPE_OF, Array, check_device, enter
 from convkit.epilogue import Activation, ActivationLike
 from convkit.epilogue import activation as parse_activation
-from convkit.machine import this_machine
-from convkit.problem import ConvProblem, PaddingLike, PairLike, conv_problem
-from convkit.select import Request, check_memory, choose, request
+from convkit.problem import ConvProblem, PaddingLike, PairLike, shape_of
+from convkit.select import decide, request
 from convkit.threads import get_num_threads
 
 
@@ -82,7 +81,7 @@ class Plan:
             and x.shape[1:] == self._image
             and x.flags.c_contiguous
         ):
-            y = np.empty((x.shape[0], *self._y_tail), self._dtype)
+            y = _convkit.empty((x.shape[0], *self._y_tail), self._dtype)
             self._native.run(x, None, y, get_num_threads())
             return y
         (x, residual, target), leave = enter(x=x, residual=residual, out=out)
@@ -107,19 +106,9 @@ class Plan:
             raise ValueError(f"x has shape {x.shape}: this plan needs {text}")
         if residual is not None and residual.shape != shape:
             raise ValueError(f"residual has shape {residual.shape}: expected {shape} as y has")
-        if out is None:
-            y = np.empty(shape, self._dtype)
-        else:
+        if out is not None:
             check_out(out, shape, x=x, residual=residual, w=None, bias=None)
-            y = out
-        y4 = _four(y)
-        self._native.run(
-            whole_elements(_four(x4)),
-            None if residual is None else whole_elements(_four(residual)),
-            y4,
-            get_num_threads(),
-        )
-        return y
+        return compute(self._native, x4, residual, out, shape)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Packed weights depend on the instruction set: a copy packs again where it arrives."""
@@ -138,6 +127,17 @@ class Plan:
         )
 
 
+def compute(
+    native: _convkit.Plan, x: Array, residual: Array | None, out: Array | None, shape: Sequence[int]
+) -> Array:
+    """Run a native plan on arrays that were checked; the answer, in `out` or of its own."""
+    y = _convkit.empty(tuple(shape), x.dtype) if out is None else out
+    if residual is not None:
+        residual = whole_elements(_four(residual))
+    native.run(whole_elements(_four(x)), residual, _four(y), get_num_threads())
+    return y
+
+
 def _four(array: Array) -> Array:
     """(n, c, h, w), whatever axes of one it was given without."""
     whole: Array = array[(None,) * (4 - array.ndim)] if array.ndim < 4 else array
@@ -146,8 +146,10 @@ def _four(array: Array) -> Array:
 
 def whole_elements(array: Array) -> Array:
     """Kernels step in elements from an element's address: fields of packed records are copied."""
-    if array.flags.aligned and all(step % array.itemsize == 0 for step in array.strides):
-        return array
+    flags = array.flags
+    if flags.aligned:
+        if flags.c_contiguous or all(step % array.itemsize == 0 for step in array.strides):
+            return array
     return np.array(array, order="C", copy=True, subok=False)
 
 
@@ -195,10 +197,16 @@ def _overlaps_itself(array: Array) -> bool:
     return False
 
 
-def own_copy(w: Array, flip: bool) -> Array:
-    """Contiguous (k, c / groups, r, s) weights that nobody else can change."""
+def four_weights(w: Array, flip: bool) -> Array:
+    """A view of the weights as (k, c / groups, r, s)."""
     w4 = w[None, None] if w.ndim == 2 else w
-    return np.array(w4[:, :, ::-1, ::-1] if flip else w4, order="C", copy=True)
+    return w4[:, :, ::-1, ::-1] if flip else w4
+
+
+def as_kernels_read(array: Array) -> Array:
+    """Contiguous and whole elements; a copy only where it is not."""
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned else np.array(array, order="C", copy=True)
 
 
 def check_bias(bias: Array | None, problem: ConvProblem) -> None:
@@ -209,27 +217,6 @@ def check_bias(bias: Array | None, problem: ConvProblem) -> None:
 def check_flip(flip: bool) -> None:
     if not isinstance(flip, (bool, np.bool_)):
         raise TypeError(f"flip={flip!r} must be True or False")
-
-
-def make_plan(
-    problem: ConvProblem,
-    w: Array,
-    bias: Array | None,
-    activation: Activation,
-    asked: Request,
-    flip: bool,
-    x_ndim: int,
-    *,
-    packing: bool = False,
-) -> Plan:
-    """Choose, check what memory it takes, and pack."""
-    algorithm = choose(problem, asked, this_machine(), packing)
-    plan_problem = problem
-    weights = own_copy(w, flip)
-    own_bias = None if bias is None else np.array(bias, order="C", copy=True)
-    sizes = _convkit.sizes(algorithm, tuple(plan_problem.kernel_problem()))
-    check_memory(problem, sum(sizes))
-    return Plan(plan_problem, algorithm, weights, own_bias, activation, asked.max_workspace, x_ndim)
 
 
 def plan(
@@ -289,9 +276,15 @@ invariant, max_workspace
     asked = request(algo, precision, invariant, max_workspace)
     check_flip(flip)
     (w, bias), _ = enter(w=w, bias=bias)
-    problem = conv_problem(
-        x_shape, w.shape, stride=stride, padding=padding, padding_mode=padding_mode,
-        dilation=dilation, groups=groups, dtype=w.dtype.name,
+    x_shape = shape_of("x", x_shape)
+    decision = decide(
+        x_shape, w.shape, DTYPE_OF[w.dtype.char], asked, False, stride=stride, padding=padding,
+        padding_mode=padding_mode, dilation=dilation, groups=groups,
     )  # fmt: skip
-    check_bias(bias, problem)
-    return make_plan(problem, w, bias, chosen_activation, asked, bool(flip), len(tuple(x_shape)))
+    check_bias(bias, decision.problem)
+    own_w = np.array(four_weights(w, flip), order="C", copy=True)
+    own_bias = None if bias is None else np.array(bias, order="C", copy=True)
+    return Plan(
+        decision.problem, decision.algorithm, own_w, own_bias, chosen_activation,
+        asked.max_workspace, len(x_shape),
+    )  # fmt: skip

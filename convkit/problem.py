@@ -233,8 +233,8 @@ def _sizes(
     x_shape: Sequence[int], w_shape: Sequence[int]
 ) -> tuple[int, int, int, int, int, int, int, int]:
     """(n, c, h, w, k, r, s, channels of w) of the shapes that conv2d accepts."""
-    x_shape = _shape("x", x_shape)
-    w_shape = _shape("w", w_shape)
+    x_shape = shape_of("x", x_shape)
+    w_shape = shape_of("w", w_shape)
     if len(w_shape) == 2 and len(x_shape) == 2:
         x_shape, w_shape = (1, 1, *x_shape), (1, 1, *w_shape)
     elif len(x_shape) == 3 and len(w_shape) == 4:
@@ -253,7 +253,8 @@ def _sizes(
     return n, c, h, w, k, r, s, w_channels
 
 
-def _shape(name: str, shape: Sequence[int]) -> tuple[int, ...]:
+def shape_of(name: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape as a tuple of ints."""
     try:
         sizes = tuple(operator.index(size) for size in shape)
     except TypeError:

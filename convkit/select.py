@@ -13,12 +13,15 @@ from convkit.algorithms import ALGORITHMS, APPLIES, BY_NAME, Algorithm
 from convkit.backends import check_device, dtype_name
 from convkit.machine import Machine, physical_memory, this_machine
 from convkit.problem import (
+    PADDING_MODES,
     ConvProblem,
     PaddingLike,
     PairLike,
     conv_problem,
     integer,
     one_of,
+    padding_sides,
+    pair,
 )
 
 PRECISIONS = ("highest", "high", "medium")
@@ -56,6 +59,73 @@ def why_not(row: Algorithm, problem: ConvProblem, asked: Request) -> str:
     if reason == APPLIES and asked.precision == "highest" and not row.exact:
         return "its error is above a direct sum's, which precision='highest' asks for"
     return reason
+
+
+class Decision(NamedTuple):
+    """What is settled before the arrays are looked at; the same for the same arguments."""
+
+    problem: ConvProblem
+    algorithm: str
+    #: The problem as the kernels read it.
+    numbers: tuple[int, ...]
+
+
+def decide(
+    x_shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
+    dtype: str,
+    asked: Request,
+    packing: bool,
+    *,
+    stride: PairLike,
+    padding: PaddingLike,
+    padding_mode: str,
+    dilation: PairLike,
+    groups: int,
+) -> Decision:
+    """Validate the arguments of a convolution and choose; asked again, remembered.
+
+    Raises ValueError or TypeError that names the argument; MemoryError where the answer and the
+    workspace cannot fit.
+    """
+    # Plain integers and texts are most calls. Others could equal what they are not: (1, True).
+    if type(stride) is not int:
+        stride = pair("stride", stride, least=1)
+    if type(dilation) is not int:
+        dilation = pair("dilation", dilation, least=1)
+    if type(padding) not in (int, str):
+        top, bottom, left, right = padding_sides(padding, (0, 0), (1, 1), (1, 1), (1, 1))
+        padding = ((top, bottom), (left, right))
+    if type(groups) is not int:
+        groups = integer("groups", groups, least=1)
+    one_of("padding_mode", padding_mode, PADDING_MODES)
+    return _decided(
+        x_shape, w_shape, dtype, asked, packing, this_machine(), stride, padding,
+        padding_mode, dilation, groups,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _decided(
+    x_shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
+    dtype: str,
+    asked: Request,
+    packing: bool,
+    machine: Machine,
+    stride: PairLike,
+    padding: PaddingLike,
+    padding_mode: str,
+    dilation: PairLike,
+    groups: int,
+) -> Decision:
+    problem = conv_problem(
+        x_shape, w_shape, stride=stride, padding=padding, padding_mode=padding_mode,
+        dilation=dilation, groups=groups, dtype=dtype,
+    )  # fmt: skip
+    algorithm = choose(problem, asked, machine, packing)
+    check_memory(problem, BY_NAME[algorithm].workspace(problem))
+    return Decision(problem, algorithm, tuple(problem.kernel_problem()))
 
 
 @lru_cache(maxsize=1024)

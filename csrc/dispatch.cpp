@@ -90,6 +90,21 @@ const Kernel& kernel_for(const std::string& name, const Problem& problem, int64_
   throw std::invalid_argument("'" + name + "' has no variant for this dtype and layout");
 }
 
+namespace {
+
+// Handing work to a thread takes microseconds: one for each 2^20 operations or 64 KiB moved, which
+// take some 5 of them.
+int64_t threads_worth(const Problem& p) {
+  const int64_t pixels = p.p * p.q;
+  const int64_t element = p.x_dtype == kFloat64 ? 8 : 4;
+  const int64_t operations =
+      2 * p.n * p.k * pixels * (p.c / std::max<int64_t>(p.groups, 1)) * p.r * p.s;
+  const int64_t bytes = element * p.n * (p.c * p.h * p.w + p.k * pixels);
+  return 1 + std::max(operations >> 20, bytes >> 16);
+}
+
+}  // namespace
+
 Prepared::Prepared(const Kernel& kernel, const Problem& problem, const void* w)
     : kernel_(&kernel), problem_(problem), sizes_(kernel.sizes(problem)), packed_(sizes_.packed) {
   kernel.prepare(problem_, w, packed_.data());
@@ -109,6 +124,8 @@ void Prepared::run(const Problem& call, const void* x, void* y, const Epilogue& 
     lanes = std::min(
         lanes, std::max<int64_t>(1, (limit - sizes_.packed - sizes_.shared) / sizes_.scratch));
   lanes = std::min(lanes, most);
+  // Checks want the ranges of many threads on small problems.
+  if (!checking()) lanes = std::min(lanes, threads_worth(call));
 
   const int64_t pitch =
       (sizes_.scratch + 127) / 128 * 128;  // no two threads share a line, nor a pair of them

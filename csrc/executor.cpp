@@ -44,6 +44,17 @@ struct Job {
   }
 };
 
+// Looks for what another thread is about to do, for as long as spinning is allowed.
+template <class Condition>
+void spin_until(const Condition& holds) {
+  const auto limit = std::chrono::microseconds(spin_microseconds.load(std::memory_order_relaxed));
+  const auto start = std::chrono::steady_clock::now();
+  while (!holds()) {
+    for (int i = 0; i < 32; ++i) pause_briefly();
+    if (std::chrono::steady_clock::now() - start >= limit) return;
+  }
+}
+
 // Workers wait for `epoch` to change, join the job if it still wants one, and go back to waiting.
 class Pool {
  public:
@@ -58,8 +69,13 @@ class Pool {
     }
     wake_.notify_all();
     job.work(0);
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      job_ = nullptr;  // nobody joins from here on
+    }
+    // The others are about to end, too: waking from a sleep would cost more than their last range.
+    spin_until([this] { return active_.load(std::memory_order_acquire) == 0; });
     std::unique_lock<std::mutex> lock(mutex_);
-    job_ = nullptr;  // nobody joins from here on
     done_.wait(lock, [this] { return active_ == 0; });
   }
 
@@ -83,7 +99,7 @@ class Pool {
   void serve() {
     uint64_t seen = 0;
     for (;;) {
-      spin_while(seen);
+      spin_until([&] { return epoch_.load(std::memory_order_acquire) != seen; });
       std::unique_lock<std::mutex> lock(mutex_);
       ++asleep_;
       wake_.wait(lock, [&] { return epoch_.load(std::memory_order_relaxed) != seen; });
@@ -100,21 +116,13 @@ class Pool {
     }
   }
 
-  void spin_while(uint64_t seen) {
-    const auto limit = std::chrono::microseconds(spin_microseconds.load(std::memory_order_relaxed));
-    const auto start = std::chrono::steady_clock::now();
-    while (epoch_.load(std::memory_order_acquire) == seen) {
-      for (int i = 0; i < 32; ++i) pause_briefly();
-      if (std::chrono::steady_clock::now() - start >= limit) return;
-    }
-  }
-
   std::mutex busy_;  // held by the caller whose job runs
   std::mutex mutex_;
   std::condition_variable wake_, done_;
   std::atomic<uint64_t> epoch_{0};
   Job* job_ = nullptr;
-  int active_ = 0, workers_ = 0, asleep_ = 0;
+  std::atomic<int> active_{0};
+  int workers_ = 0, asleep_ = 0;
 };
 
 Pool* pool = nullptr;
@@ -139,7 +147,7 @@ std::string first_line(const std::string& path) {
   return line;
 }
 
-// Processors granted by one cgroup directory, or a negative number where it sets no limit.
+// Processors granted by one cgroup's directory, or a negative number where it sets no limit.
 double quota_of(const std::string& directory) {
   std::istringstream v2(first_line(directory + "/cpu.max"));
   double quota = -1, period = 0;
@@ -150,28 +158,29 @@ double quota_of(const std::string& directory) {
   return -1;
 }
 
-// The tightest limit of this process's cgroup and all above it, as the mount shows them.
-double cpu_quota() {
+}  // namespace
+
+double cpu_quota(const std::string& root) {
   double least = -1;
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
+  std::ifstream groups(root + "/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {  // "hierarchy:controllers:/path"
     const size_t first = line.find(':'), second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
     const std::string controllers = line.substr(first + 1, second - first - 1);
     if (!controllers.empty() && ("," + controllers + ",").find(",cpu,") == std::string::npos)
       continue;
-    const std::string root = controllers.empty() ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu";
-    for (std::string path = line.substr(second + 1);; path.erase(path.rfind('/'))) {
-      if (path == "/") path.clear();
-      const double quota = quota_of(root + path);
-      if (quota > 0 && (least < 0 || quota < least)) least = quota;
-      if (path.rfind('/') == std::string::npos) break;
+    // Version 1 mounts a hierarchy by the names of its controllers, and mostly links each to it.
+    for (const std::string& mount : {std::string(controllers.empty() ? "" : "/cpu"),
+                                     controllers.empty() ? controllers : "/" + controllers}) {
+      for (std::string path = line.substr(second + 1);; path.erase(path.rfind('/'))) {
+        const double quota = quota_of(root + "/sys/fs/cgroup" + mount + path);
+        if (quota > 0 && (least < 0 || quota < least)) least = quota;
+        if (path.rfind('/') == std::string::npos) break;
+      }
     }
   }
   return least;
 }
-
-}  // namespace
 
 int available_threads() {
   int threads = int(std::thread::hardware_concurrency());
@@ -202,10 +211,15 @@ void parallel_for(int64_t items, int threads, RangeBody body, void* context) {
 
 int threads_that_meet(int threads, double seconds) {
   std::atomic<int> met{0};
+  std::atomic<bool> late{false};
   const auto limit = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
   parallel_for(threads, threads, [&](int64_t, int64_t, int) {
+    if (late) return;
     ++met;
-    while (met < threads && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+    while (met < threads && !late) {
+      std::this_thread::yield();
+      if (std::chrono::steady_clock::now() >= limit) late = true;
+    }
   });
   return met;
 }

@@ -1,12 +1,16 @@
 // One pool of threads for the whole library.
 #pragma once
 #include <cstdint>
+#include <string>
 
 namespace convkit {
 
 // The processors that affinity and the cgroup's quota leave to this process; at least 1.
 int available_threads();
 bool has_cpu_quota();
+// The tightest quota of this process's cgroup and all above it, in processors, of version 1 or 2;
+// negative where there is none. Tests give the files of other systems under a root of their own.
+double cpu_quota(const std::string& root = "");
 
 // How long a worker looks for more work before it sleeps, in microseconds.
 void set_spin_microseconds(int64_t microseconds);

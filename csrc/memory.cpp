@@ -6,11 +6,11 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <map>
 #include <mutex>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <vector>
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #endif
@@ -19,16 +19,27 @@ namespace convkit {
 namespace {
 
 constexpr int64_t kAlign = 64, kFence = 256, kHugePage = 2 << 20;
-constexpr int64_t kKept = int64_t(256)
-                          << 20;  // idle bytes beyond this go back to the system at once
+// Idle blocks beyond this many bytes, or this many, go back to the system, the oldest first.
+constexpr int64_t kKept = int64_t(256) << 20;
+constexpr size_t kKeptBlocks = 256;
 constexpr unsigned char kFenceByte = 0xA5;
 
 std::atomic<bool> is_checking{false};
 
+struct Block {
+  int64_t capacity;
+  char* data;
+};
+
 struct Idle {
   std::mutex mutex;
-  std::multimap<int64_t, char*> blocks;  // by capacity
+  std::vector<Block> blocks;  // in the order in which they were given back
   int64_t bytes = 0;
+
+  void drop(std::vector<Block>::iterator block) {
+    bytes -= block->capacity;
+    blocks.erase(block);
+  }
 };
 
 Idle* idle = nullptr;
@@ -70,11 +81,12 @@ Memory::Memory(int64_t bytes) : bytes_(bytes) {
   {
     Idle& kept = the_idle();
     std::lock_guard<std::mutex> lock(kept.mutex);
-    const auto found = kept.blocks.find(capacity);
-    if (found != kept.blocks.end()) {
-      data_ = found->second;
-      kept.bytes -= capacity;
-      kept.blocks.erase(found);
+    // The latest first: the caches may still hold it.
+    for (auto block = kept.blocks.end(); block-- != kept.blocks.begin();) {
+      if (block->capacity != capacity) continue;
+      data_ = block->data;
+      kept.drop(block);
+      break;
     }
   }
   if (!data_) data_ = allocate(capacity);
@@ -90,16 +102,18 @@ Memory::~Memory() {
 #if defined(__SANITIZE_ADDRESS__)
   __asan_unpoison_memory_region(data_, size_t(capacity));
 #endif
-  Idle& kept = the_idle();
-  {
-    std::lock_guard<std::mutex> lock(kept.mutex);
-    if (kept.bytes + capacity <= kKept) {
-      kept.blocks.emplace(capacity, data_);
-      kept.bytes += capacity;
-      return;
-    }
+  if (capacity > kKept) {
+    std::free(data_);
+    return;
   }
-  std::free(data_);
+  Idle& kept = the_idle();
+  std::lock_guard<std::mutex> lock(kept.mutex);
+  while (kept.bytes + capacity > kKept || kept.blocks.size() == kKeptBlocks) {
+    std::free(kept.blocks.front().data);
+    kept.drop(kept.blocks.begin());
+  }
+  kept.blocks.push_back({capacity, data_});
+  kept.bytes += capacity;
 }
 
 Memory& Memory::operator=(Memory&& other) noexcept {
@@ -116,7 +130,7 @@ int64_t release_memory() {
   Idle& kept = the_idle();
   std::lock_guard<std::mutex> lock(kept.mutex);
   const int64_t bytes = kept.bytes;
-  for (const auto& block : kept.blocks) std::free(block.second);
+  for (const Block& block : kept.blocks) std::free(block.data);
   kept.blocks.clear();
   kept.bytes = 0;
   return bytes;

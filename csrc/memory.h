@@ -1,5 +1,5 @@
-// Memory that calls borrow: scratch and packed weights, 64-byte aligned, kept for the next call
-// until release_memory().
+// Memory that calls borrow: scratch, packed weights and the answers' own, 64-byte aligned, kept for
+// the next call until release_memory().
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -440,3 +440,46 @@ def test_many_pixels_from_few(algo):
     )  # fmt: skip
     assert y.shape == (1, 1, 3, 4)
     np.testing.assert_array_equal(y[0, 0].sum(axis=1), [0, 0, 4])
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"stride": True}, TypeError),
+        ({"stride": 1.0}, TypeError),
+        ({"stride": (1, True)}, TypeError),
+        ({"stride": (1.0, 1)}, TypeError),
+        ({"dilation": (True, 1)}, TypeError),
+        ({"dilation": 1.0}, TypeError),
+        ({"padding": (1, True)}, TypeError),
+        ({"padding": ((1, 1), (1.0, 1))}, TypeError),
+        ({"padding": True}, TypeError),
+        ({"groups": 1.0}, TypeError),
+        ({"groups": [1]}, TypeError),
+        ({"padding_mode": ["zeros"]}, TypeError),
+        ({"invariant": 1}, TypeError),
+    ],
+    ids=str,
+)
+def test_what_equals_a_remembered_argument_is_still_refused(options, error):
+    """1.0 == True == 1: the right call before must not make the wrong one pass."""
+    x, w = np.ones((1, 2, 5, 5), "f"), np.ones((3, 2, 3, 3), "f")
+    right = {"stride": 1, "dilation": 1, "padding": 1, "groups": 1, "invariant": True}
+    pairs = {"stride": (1, 1), "dilation": (1, 1), "padding": (1, 1)}
+    sides = {"padding": ((1, 1), (1, 1))}
+    for good in (right, right | pairs, right | sides):
+        convkit.conv2d(x, w, **good)
+        convkit.plan(x.shape, w, **good)
+    with pytest.raises(error):
+        convkit.conv2d(x, w, **(right | options))
+    with pytest.raises(error):
+        convkit.plan(x.shape, w, **(right | options))
+    with pytest.raises(TypeError):
+        convkit.plan((1, 2, 5.0, 5), w, **right)
+
+
+def test_weights_changed_between_two_calls_are_seen():
+    x, w = np.ones((1, 2, 5, 5), "f"), np.ones((3, 2, 3, 3), "f")
+    assert convkit.conv2d(x, w)[0, 0, 0, 0] == 18
+    w *= 2
+    assert convkit.conv2d(x, w)[0, 0, 0, 0] == 36

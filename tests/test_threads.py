@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -71,33 +71,75 @@ def test_omp_num_threads(value, threads):
         assert answer == (threads or _convkit.available_threads())
 
 
+@pytest.mark.parametrize(
+    ("groups", "files", "quota"),
+    [
+        ("0::/app", {"app/cpu.max": "150000 100000"}, 1.5),
+        ("0::/app", {"app/cpu.max": "max 100000"}, -1),
+        ("0::/a/b", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "300000 100000"}, 2),
+        ("0::/a/b", {"a/cpu.max": "300000 100000", "a/b/cpu.max": "200000 100000"}, 2),
+        ("0::/", {"cpu.max": "50000 100000"}, 0.5),
+        # A container sees its own group as the root, though its path is told from outside.
+        ("0::/docker/0123", {"cpu.max": "150000 100000"}, 1.5),
+        ("0::/app", {}, -1),
+        (
+            "4:memory:/m\n3:cpu,cpuacct:/app\n0::/",
+            {"cpu/app/cpu.cfs_quota_us": "150000", "cpu/app/cpu.cfs_period_us": "100000"},
+            1.5,
+        ),
+        (
+            "3:cpu,cpuacct:/app",
+            {"cpu,cpuacct/cpu.cfs_quota_us": "25000", "cpu,cpuacct/cpu.cfs_period_us": "10000"},
+            2.5,
+        ),
+        ("1:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, -1),
+        ("2:cpuset:/a", {"cpu/a/cpu.cfs_quota_us": "1", "cpu/a/cpu.cfs_period_us": "1"}, -1),
+        ("", {"cpu.max": "100000 100000"}, -1),
+        ("no line of this kind", {"cpu.max": "100000 100000"}, -1),
+        ("0::/app", {"app/cpu.max": "many 100000"}, -1),
+        ("0::/app", {"app/cpu.max": ""}, -1),
+    ],
+)
+def test_quota_of_copied_files(tmp_path, groups, files, quota):
+    """As versions 1 and 2 of control groups write their files."""
+    listing = tmp_path / "proc/self/cgroup"
+    listing.parent.mkdir(parents=True)
+    listing.write_text(groups + "\n" if groups else "")
+    for name, text in files.items():
+        path = tmp_path / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    found = _convkit.cpu_quota(str(tmp_path))
+    assert found == pytest.approx(quota) if quota > 0 else found < 0
+
+
+CPU_GROUPS = Path("/sys/fs/cgroup/cpu")
+
+
 @linux
-@pytest.mark.parametrize(("quota", "threads"), [("100000 100000", 1), ("150000 100000", 2)])
-def test_cgroup_quota(quota, threads):
-    """A container's limit, in a mount namespace of its own with a made-up control group."""
-    enter = ["unshare", "-rm", "sh", "-c"]
-    works = (
-        shutil.which("unshare")
-        and not subprocess.run(
-            [*enter, "mount -t tmpfs none /sys/fs/cgroup"], capture_output=True, check=False
-        ).returncode
-    )
-    if not works:
-        pytest.skip("needs the right to mount in a user namespace")
-    group = '"/sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup)"'
-    script = (
-        "mount -t tmpfs none /sys/fs/cgroup && "
-        f"mkdir -p {group} && echo '{quota}' > {group}/cpu.max && "
-        f'exec "{sys.executable}" -c "{REPORT}"'
-    )
-    expected = min(threads, len(os.sched_getaffinity(0)))
-    done = subprocess.run(
-        [*enter, script], capture_output=True, text=True, check=False, timeout=60, cwd=HERE
-    )
-    assert done.returncode == 0, done.stderr
-    if "0::" not in Path("/proc/self/cgroup").read_text():
-        pytest.skip("needs version 2 of control groups")
-    assert int(done.stdout) == expected
+def test_quota_of_this_process():
+    """A real limit of 1.5 processors: two threads, and workers that never spin."""
+    group = CPU_GROUPS / f"convkit-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / "cpu.cfs_quota_us").write_text("150000")
+    except OSError as error:
+        if group.is_dir():
+            group.rmdir()
+        pytest.skip(f"needs the right to make a control group of version 1: {error}")
+    code = f"""
+import os
+with open({str(group / "cgroup.procs")!r}, "w") as processes:
+    processes.write(str(os.getpid()))
+import convkit
+from convkit import _convkit
+print(_convkit.has_cpu_quota(), convkit.get_num_threads(), _convkit.cpu_quota())
+"""
+    try:
+        answer = child(code)
+    finally:
+        group.rmdir()
+    assert answer == f"True {min(2, len(os.sched_getaffinity(0)))} 1.5"
 
 
 # ---- in this process -----------------------------------------------------------------------------
@@ -169,6 +211,75 @@ def test_oversubscribed(threads):
         with convkit.threads(threads):
             for _ in range(5):
                 np.testing.assert_array_equal(convkit.conv2d(x, w, algo=algo), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_in_a_users_thread_pool(threads):
+    """Many callers at once, each with threads of its own to ask for: right, and none waits."""
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((32, 16, 3, 3)).astype("f")
+    images = rng.standard_normal((24, 1, 16, 40, 40)).astype("f")
+    plan = convkit.plan(images.shape[1:], w, padding=1)
+    expected = [plan(x) for x in images]
+
+    def work(x):
+        with convkit.threads(threads):
+            return plan(x)
+
+    with ThreadPoolExecutor(6) as users:
+        for _ in range(5):
+            for y, right in zip(users.map(work, images), expected, strict=True):
+                np.testing.assert_array_equal(y, right)
+
+
+def test_beside_pytorchs_threads():
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 32, 56, 56)), rng.standard_normal((32, 32, 3, 3))
+    with convkit.threads(2):
+        for _ in range(10):
+            ours = convkit.conv2d(x, w, padding=1)
+            theirs = torch.nn.functional.conv2d(*map(torch.from_numpy, (x, w)), padding=1)
+    np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-11)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_in_joblib(backend):
+    joblib = pytest.importorskip("joblib", reason="needs joblib")
+    w = np.random.default_rng(0).standard_normal((8, 4, 3, 3)).astype("f")
+    images = np.random.default_rng(1).standard_normal((6, 1, 4, 30, 30)).astype("f")
+    plan = convkit.plan(images.shape[1:], w)
+    answers = joblib.Parallel(2, backend=backend)(joblib.delayed(plan)(x) for x in images)
+    for x, y in zip(images, answers, strict=True):
+        np.testing.assert_array_equal(y, plan(x))
+
+
+def test_a_call_returns_when_all_is_done():
+    """Without spinning, the caller sleeps until the slowest worker has ended."""
+    code = """
+import numpy as np, convkit
+x, w = np.ones((1, 32, 112, 112), "f"), np.ones((32, 32, 3, 3), "f")
+plan, y, wrong = convkit.plan(x.shape, w, algo="direct"), np.empty((1, 32, 110, 110), "f"), 0
+with convkit.threads(4):
+    for _ in range(40):
+        y[:] = 0
+        plan(x, out=y)
+        wrong += not (y == 288).all()
+print(wrong)
+"""
+    assert child(code, CONVKIT_SPIN_US="0") == "0"
+
+
+def test_little_work_wakes_nobody():
+    """Handing over costs more than computing a few thousand products."""
+    code = """
+import numpy as np, convkit
+from convkit import _convkit
+with convkit.threads(4):
+    convkit.conv2d(np.ones((1, 1, 8, 8), "f"), np.ones((4, 1, 3, 3), "f"))
+print(_convkit.workers()[0])
+"""
+    assert child(code) == "0"
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])

@@ -20,84 +20,113 @@ namespace {
 // (without FMA) a product.
 constexpr int kMostRows = kRegisters == 32 ? 14 : kFma ? 6 : 4;
 constexpr int64_t kStretch = 32;  // channels whose half-transformed weights are finished at a time
+constexpr int64_t kJoined = 64;   // rows of up to so many outputs are finished together
 constexpr int64_t kLine = 16;     // floats between planes: powers of two fall into one cache set
 
 // ---- memory ----
 
-template <class Tile>
 struct Parts {
   float* inputs;   // [point][channel block][tile][kWide]
   float* sums;     // [point][tile][kGroup]
   float* pixels;   // rows of pixels x kWide lanes: the block's inputs, later a tile row's outputs
   float* weights;  // [2 points][kStretch][kGroup], of half-transformed ones
-  float* planes;   // one row of outputs of kWide filters
-  int64_t input_point, sum_point, pitch, plane_pitch;
+  float* planes;   // rows of outputs of kWide filters
+  int64_t input_point, sum_point, plane;
+  int64_t block_inputs;  // floats of a block's inputs
   int64_t bytes;
 };
+// Floats of a plane of `pixels` outputs and what the last turn writes beside them.
+CK_INLINE int64_t plane_of(int64_t pixels) { return (pixels + kWide - 1) / kWide * kWide + kLine; }
 template <class Tile>
-CK_INLINE Parts<Tile> parts_of(const Blocking& b, bool half, void* base) {
+CK_INLINE Parts parts_of(const Blocking& b, bool half, bool own_inputs, void* base) {
   constexpr int64_t m = Tile::kOutputs, points = Tile::kPoints * Tile::kPoints;
   Arena from = arena(base);
-  Parts<Tile> parts{};
+  Parts parts{};
   parts.input_point = b.channel_blocks * b.tiles * kWide + kLine;
   parts.sum_point = b.tiles * kGroup + kLine;
-  parts.pitch = m * b.block_columns + 2;
-  parts.plane_pitch = (m * b.block_columns + kWide - 1) / kWide * kWide + kLine;
-  parts.inputs = take<float>(from, points * parts.input_point);
+  parts.block_inputs = points * parts.input_point;
+  const int64_t columns = b.tiles < b.columns.tiles ? b.tiles : b.columns.tiles;  // of a block
+  parts.plane = plane_of(m * columns * (m * columns > kJoined ? 1 : m));
+  // (m rows + 2)(m columns + 2) pixels, whichever shape a block of these tiles has.
+  const int64_t pixels = m * m * b.tiles + 2 * m * (b.tiles + 1) + 4 + kWide;
+  parts.inputs = take<float>(from, own_inputs ? parts.block_inputs : 0);
   parts.sums = take<float>(from, points * parts.sum_point);
-  parts.pixels = take<float>(from, ((m * b.block_rows + 2) * parts.pitch + kWide) * kWide);
+  parts.pixels = take<float>(from, pixels * kWide);
   parts.weights = take<float>(from, half ? 2 * kStretch * kGroup : 0);
-  parts.planes = take<float>(from, kWide * parts.plane_pitch);
+  parts.planes = take<float>(from, kWide * parts.plane);
   parts.bytes = from.used;
   return parts;
 }
 
-// ---- the three steps ----
+// Stores pixels[row][column][kWide] of kWide filters, by way of planes[kWide][plane]. As one run
+// per filter where rows follow one another in y too: rows of a few pixels are dear.
+CK_INLINE void finish_pixels(const Problem& problem, const Operands& operands, int64_t filter,
+                             int64_t row, int64_t rows, int64_t column, int64_t columns,
+                             const float* pixels, float* planes, int64_t plane) {
+  const Strides &y = problem.y, &residual = problem.residual;
+  const bool joined = y.w == 1 && y.h == columns &&
+                      (!operands.epilogue.residual || (residual.w == 1 && residual.h == columns));
+  const int64_t filters = problem.k - filter < kWide ? problem.k - filter : kWide;
+  for (int64_t i = 0; i < rows * columns; i += kWide)
+    turn(pixels + i * kWide, kWide, planes + i, plane);
+  for (int64_t f = 0; f < filters; ++f, planes += plane)
+    if (joined)
+      finish_row(problem, operands, filter + f, row, column, planes, rows * columns);
+    else
+      for (int64_t i = 0; i < rows; ++i)
+        finish_row(problem, operands, filter + f, row + i, column, planes + i * columns, columns);
+}
+
+template <class Tile>
+CK_INLINE void transform_tile(const float* from, int64_t pitch, const Places& places, int64_t tile,
+                              int64_t input_point, float* to) {
+  constexpr int n = Tile::kPoints;
+  Vec<float> half[n][n];
+  CK_UNROLL(6)
+  for (int j = 0; j < n; ++j) {
+    Vec<float> d[n];
+    CK_UNROLL(6)
+    for (int i = 0; i < n; ++i) d[i] = load(from + (i * pitch + j) * kWide);
+    transform_input(Tile{}, d, half[j]);
+  }
+  CK_UNROLL(6)
+  for (int i = 0; i < n; ++i) {
+    const int place = places.at[i == n - 1][tile], last = places.at[(i == n - 1) + 2][tile];
+    if (place < 0) break;
+    Vec<float> d[n], v[n];
+    CK_UNROLL(6)
+    for (int j = 0; j < n; ++j) d[j] = half[j][i];
+    transform_input(Tile{}, d, v);
+    CK_UNROLL(6)
+    for (int j = 0; j < n - 1; ++j) store(to + (i * n + j) * input_point + place * kWide, v[j]);
+    if (last >= 0) store(to + (i * n + n - 1) * input_point + last * kWide, v[n - 1]);
+  }
+}
+
+// ---- the three steps: on a piece, some neighbouring tiles of a block from `tile` on ----
 
 template <class Tile>
 CK_NOINLINE void transform_inputs(const Problem& problem, const float* x, const Blocking& b,
-                                  const Block& block, const Places& places,
-                                  const Parts<Tile>& parts) {
+                                  const Places& places, const Parts& parts, const Block& piece,
+                                  int64_t tile, int64_t channel_block) {
   constexpr int n = Tile::kPoints;
-  const int64_t top = tile_begin<Tile>(b.rows, block.row);
-  const int64_t left = tile_begin<Tile>(b.columns, block.column);
-  const int64_t height = tile_begin<Tile>(b.rows, block.row + block.rows - 1) + n - top;
-  const int64_t width = tile_begin<Tile>(b.columns, block.column + block.columns - 1) + n - left;
-  for (int64_t cb = 0; cb < b.channel_blocks; ++cb) {
-    const int64_t channel = cb * kWide;
-    const int64_t channels = problem.c - channel < kWide ? problem.c - channel : kWide;
-    for (int64_t i = 0; i < height; ++i)
-      read_pixels(problem, x + channel * problem.x.c, channels, top + i - problem.pad_top,
-                  left - problem.pad_left, width, parts.pixels + i * parts.pitch * kWide);
-    for (int64_t tile = 0; tile < block.rows * block.columns; ++tile) {
-      const int64_t row = tile_begin<Tile>(b.rows, block.row + tile / block.columns) - top;
-      const int64_t column =
-          tile_begin<Tile>(b.columns, block.column + tile % block.columns) - left;
-      const float* from = parts.pixels + (row * parts.pitch + column) * kWide;
-      Vec<float> half[n][n];
-      CK_UNROLL(6)
-      for (int j = 0; j < n; ++j) {
-        Vec<float> d[n];
-        CK_UNROLL(6)
-        for (int i = 0; i < n; ++i) d[i] = load(from + (i * parts.pitch + j) * kWide);
-        transform_input(Tile{}, d, half[j]);
-      }
-      float* to = parts.inputs + cb * b.tiles * kWide;
-      CK_UNROLL(6)
-      for (int i = 0; i < n; ++i) {
-        const int place = places.at[i == n - 1][tile], last = places.at[(i == n - 1) + 2][tile];
-        if (place < 0) break;
-        Vec<float> d[n], v[n];
-        CK_UNROLL(6)
-        for (int j = 0; j < n; ++j) d[j] = half[j][i];
-        transform_input(Tile{}, d, v);
-        CK_UNROLL(6)
-        for (int j = 0; j < n - 1; ++j)
-          store(to + (i * n + j) * parts.input_point + place * kWide, v[j]);
-        if (last >= 0) store(to + (i * n + n - 1) * parts.input_point + last * kWide, v[n - 1]);
-      }
+  const int64_t top = tile_begin<Tile>(b.rows, piece.row);
+  const int64_t left = tile_begin<Tile>(b.columns, piece.column);
+  const int64_t height = tile_begin<Tile>(b.rows, piece.row + piece.rows - 1) + n - top;
+  const int64_t width = tile_begin<Tile>(b.columns, piece.column + piece.columns - 1) + n - left;
+  const int64_t channel = channel_block * kWide;
+  const int64_t channels = problem.c - channel < kWide ? problem.c - channel : kWide;
+  for (int64_t i = 0; i < height; ++i)
+    read_pixels(problem, x + channel * problem.x.c, channels, top + i - problem.pad_top,
+                left - problem.pad_left, width, parts.pixels + i * width * kWide);
+  float* to = parts.inputs + channel_block * b.tiles * kWide;
+  for (int64_t i = piece.row; i < piece.row + piece.rows; ++i)
+    for (int64_t j = piece.column; j < piece.column + piece.columns; ++j, ++tile) {
+      const int64_t row = tile_begin<Tile>(b.rows, i) - top;
+      const int64_t column = tile_begin<Tile>(b.columns, j) - left;
+      transform_tile<Tile>(parts.pixels + (row * width + column) * kWide, width, places, tile,
+                           parts.input_point, to);
     }
-  }
 }
 
 // sums[tile][f] = (or +=) sum over c < depth of inputs[c / kWide][tile][c % kWide] weights[c][f]
@@ -149,14 +178,19 @@ CK_INLINE void multiply_piece(int64_t tiles, const Product& product) {
   }
 }
 
-// One point of all tiles, channels [depth, depth + channels). Meanwhile fetches `share` floats per
-// channel of what comes next.
+// One point of tiles [begin, end) of a block, channels [depth, depth + channels). Meanwhile fetches
+// `share` floats per channel of what comes next.
+struct Range {
+  int64_t begin, end;
+};
 template <class Tile>
-CK_INLINE void multiply_point(const Blocking& b, const Places& places, const Parts<Tile>& parts,
-                              int point, int64_t depth, int64_t channels, const float* weights,
-                              int64_t weight_step, const float* next, int64_t share) {
+CK_INLINE void multiply_point(const Blocking& b, const Places& places, const Parts& parts,
+                              const Range& range, int point, int64_t depth, int64_t channels,
+                              const float* weights, int64_t weight_step, const float* next,
+                              int64_t share) {
   constexpr int n = Tile::kPoints;
-  const int64_t tiles = places.count[(point / n == n - 1) + 2 * (point % n == n - 1)];
+  const int16_t* before = places.before[(point / n == n - 1) + 2 * (point % n == n - 1)];
+  const int64_t first = before[range.begin], tiles = before[range.end] - first;
   const int64_t pieces = (tiles + kMostRows - 1) / kMostRows;
   Product product{};
   product.input_block = b.tiles * kWide;
@@ -166,7 +200,8 @@ CK_INLINE void multiply_point(const Blocking& b, const Places& places, const Par
   product.add = depth > 0;
   product.next_step = pieces * kLine < share ? kLine : share / pieces;
   for (int64_t piece = 0; piece < pieces; ++piece) {
-    const int64_t begin = tiles * piece / pieces, end = tiles * (piece + 1) / pieces;
+    const int64_t begin = first + tiles * piece / pieces,
+                  end = first + tiles * (piece + 1) / pieces;
     product.inputs =
         parts.inputs + point * parts.input_point + (depth / kWide * b.tiles + begin) * kWide;
     product.sums = parts.sums + point * parts.sum_point + begin * kGroup;
@@ -178,7 +213,8 @@ CK_INLINE void multiply_point(const Blocking& b, const Places& places, const Par
 // All points of one group of filters, weights [point][c][kGroup].
 template <class Tile>
 CK_NOINLINE void multiply_full(const Problem& problem, const Blocking& b, const Places& places,
-                               const Parts<Tile>& parts, const float* weights, bool last_group) {
+                               const Parts& parts, const Range& range, const float* weights,
+                               bool last_group) {
   constexpr int points = Tile::kPoints * Tile::kPoints;
   const int64_t panel = problem.c * kGroup;
   for (int point = 0; point < points; ++point, weights += panel)
@@ -187,7 +223,8 @@ CK_NOINLINE void multiply_full(const Problem& problem, const Blocking& b, const 
       const int64_t channels = problem.c - depth < kPartial ? problem.c - depth : kPartial;
       const float* from = weights + depth * kGroup;
       const float* next = last_group && point == points - 1 ? from : from + panel;
-      multiply_point(b, places, parts, point, depth, channels, from, kGroup, next, kGroup);
+      multiply_point<Tile>(b, places, parts, range, point, depth, channels, from, kGroup, next,
+                           kGroup);
     }
 }
 
@@ -212,7 +249,8 @@ CK_NOINLINE void finish_weights(const float* weights, int64_t channels, float* t
 // first and the last point of a row are the packed weights themselves.
 template <class Tile>
 CK_NOINLINE void multiply_half(const Problem& problem, const Blocking& b, const Places& places,
-                               const Parts<Tile>& parts, const float* weights, bool last_group) {
+                               const Parts& parts, const Range& range, const float* weights,
+                               bool last_group) {
   constexpr int n = Tile::kPoints, last_pair = n - 3;
   constexpr int64_t step = 3 * kGroup, share = step / n;
   for (int row = 0; row < n; ++row)
@@ -228,8 +266,8 @@ CK_NOINLINE void multiply_half(const Problem& problem, const Blocking& b, const 
         const float* from = j == 0       ? weights
                             : j == n - 1 ? weights + 2 * kGroup
                                          : parts.weights + (j + 1) % 2 * kStretch * kGroup;
-        multiply_point(b, places, parts, row * n + j, depth, channels, from, packed ? step : kGroup,
-                       next, share);
+        multiply_point<Tile>(b, places, parts, range, row * n + j, depth, channels, from,
+                             packed ? step : kGroup, next, share);
       }
       weights += channels * step;
     }
@@ -237,14 +275,14 @@ CK_NOINLINE void multiply_half(const Problem& problem, const Blocking& b, const 
 
 template <class Tile>
 CK_NOINLINE void transform_outputs(const Problem& problem, const Operands& operands,
-                                   const Blocking& b, const Block& block, const Places& places,
-                                   const Parts<Tile>& parts, const float* sums, int64_t filter) {
+                                   const Blocking& b, const Places& places, const Parts& parts,
+                                   const Block& piece, int64_t tile, const float* sums,
+                                   int64_t filter) {
   constexpr int n = Tile::kPoints, m = Tile::kOutputs;
-  const int64_t filters = problem.k - filter < kWide ? problem.k - filter : kWide;
-  const int64_t left = tile_begin<Tile>(b.columns, block.column);
-  const int64_t width = tile_begin<Tile>(b.columns, block.column + block.columns) - left;
-  for (int64_t i = 0, tile = 0; i < block.rows; ++i) {
-    for (int64_t j = 0; j < block.columns; ++j, ++tile) {
+  const int64_t left = tile_begin<Tile>(b.columns, piece.column);
+  const int64_t width = tile_begin<Tile>(b.columns, piece.column + piece.columns) - left;
+  for (int64_t i = piece.row; i < piece.row + piece.rows; ++i) {
+    for (int64_t j = piece.column; j < piece.column + piece.columns; ++j, ++tile) {
       Vec<float> half[n][m];
       CK_UNROLL(6)
       for (int column = 0; column < n; ++column) {
@@ -259,107 +297,188 @@ CK_NOINLINE void transform_outputs(const Problem& problem, const Operands& opera
         }
         transform_output(Tile{}, d, half[column]);
       }
-      // A tile's outputs past its own are overwritten by the next tile, or not stored.
-      float* to = parts.pixels + (tile_begin<Tile>(b.columns, block.column + j) - left) * kWide;
+      const int64_t begin = tile_begin<Tile>(b.columns, j);
+      const int64_t columns = tile_begin<Tile>(b.columns, j + 1) - begin;
+      float* to = parts.pixels + (begin - left) * kWide;
       CK_UNROLL(4)
-      for (int row = 0; row < m; ++row) {
+      for (int row = 0; row < m; ++row, to += width * kWide) {
         Vec<float> d[n], y[m];
         CK_UNROLL(6)
         for (int column = 0; column < n; ++column) d[column] = half[column][row];
         transform_output(Tile{}, d, y);
         CK_UNROLL(4)
         for (int column = 0; column < m; ++column)
-          store(to + (row * parts.pitch + column) * kWide, y[column]);
+          if (column < columns) store(to + column * kWide, y[column]);
       }
     }
-    const int64_t top = tile_begin<Tile>(b.rows, block.row + i);
-    const int64_t bottom = tile_begin<Tile>(b.rows, block.row + i + 1);
-    for (int64_t row = top; row < bottom; ++row) {
-      for (int64_t column = 0; column < width; column += kWide)
-        turn(parts.pixels + ((row - top) * parts.pitch + column) * kWide, kWide,
-             parts.planes + column, parts.plane_pitch);
-      for (int64_t f = 0; f < filters; ++f)
-        finish_row(problem, operands, filter + f, row, left, parts.planes + f * parts.plane_pitch,
-                   width);
-    }
+    const int64_t top = tile_begin<Tile>(b.rows, i);
+    const int64_t rows = tile_begin<Tile>(b.rows, i + 1) - top;
+    const int64_t step = width > kJoined ? 1 : rows;
+    for (int64_t row = 0; row < rows; row += step)
+      finish_pixels(problem, operands, filter, top + row, step, left, width,
+                    parts.pixels + row * width * kWide, parts.planes, parts.plane);
   }
 }
-
-// ---- the kernel: kHalf says which of the two packings of the weights ----
 
 // Packed numbers per filter and channel.
 template <class Tile, bool kHalf>
 constexpr int64_t kFilterWeights = Tile::kPoints * (kHalf ? 3 : Tile::kPoints);
 
+// One group of filters at a piece.
 template <class Tile, bool kHalf>
-Sizes winograd_sizes(const Problem& problem) {
-  const Blocking b = blocking_of<Tile>(problem);
-  const int64_t weights = kFilterWeights<Tile, kHalf> * problem.c * b.groups * kGroup;
-  return {weights * int64_t(sizeof(float)), 0, parts_of<Tile>(b, kHalf, nullptr).bytes};
+CK_INLINE void filter_piece(const Problem& problem, const Operands& operands, const Blocking& b,
+                            const Places& places, const Parts& parts, const Block& piece,
+                            int64_t tile, int64_t group) {
+  const int64_t filter = group * kGroup;
+  const Range range = {tile, tile + piece.rows * piece.columns};
+  const float* weights =
+      static_cast<const float*>(operands.packed) + kFilterWeights<Tile, kHalf> * problem.c * filter;
+  const bool last = group == b.groups - 1;
+  if constexpr (kHalf)
+    multiply_half<Tile>(problem, b, places, parts, range, weights, last);
+  else
+    multiply_full<Tile>(problem, b, places, parts, range, weights, last);
+  for (int64_t part = 0; part < kGroup && filter + part < problem.k; part += kWide)
+    transform_outputs<Tile>(problem, operands, b, places, parts, piece, tile, parts.sums + part,
+                            filter + part);
 }
-template <class Tile>
-int64_t winograd_items(const Problem& problem, int64_t) {
-  const Blocking b = blocking_of<Tile>(problem);
-  return b.row_blocks * b.column_blocks * b.groups;
+
+// ---- the kernel: kHalf says which of the two packings of the weights ----
+
+// u[row of points][column] (kHalf: column of the filter) of channel c and a vector of filters.
+// Filters past k are zero.
+template <class Tile, bool kHalf = false>
+CK_INLINE void transform_filters(const Problem& problem, const float* w, int64_t filter, int64_t c,
+                                 Vec<double> (&u)[Tile::kPoints][kHalf ? 3 : Tile::kPoints]) {
+  constexpr int n = Tile::kPoints;
+  Vec<double> g[3][3] = {}, half[3][n];
+  for (int lane = 0; lane < kLanes<double> && filter + lane < problem.k; ++lane) {
+    const float* from = w + ((filter + lane) * problem.c + c) * 9;
+    for (int i = 0; i < 9; ++i) g[i % 3][i / 3][lane] = double(from[i]);
+  }
+  for (int s = 0; s < 3; ++s) transform_filter(Tile{}, g[s], half[s]);
+  for (int i = 0; i < n; ++i) {
+    const Vec<double> row[3] = {half[0][i], half[1][i], half[2][i]};
+    if constexpr (kHalf)
+      for (int j = 0; j < 3; ++j) u[i][j] = row[j];
+    else
+      transform_filter(Tile{}, row, u[i]);
+  }
 }
-// In double, rounded once. Filters past k are zero.
+// In double, rounded once.
 template <class Tile, bool kHalf>
 void winograd_prepare(const Problem& problem, const void* w, void* packed) {
-  constexpr int n = Tile::kPoints, lanes = kLanes<double>;
+  constexpr int n = Tile::kPoints, lanes = kLanes<double>, columns = kHalf ? 3 : n;
   typedef float Narrow __attribute__((vector_size(kVectorBytes / 2), aligned(4), may_alias));
   const int64_t groups = blocking_of<Tile>(problem).groups, panel = problem.c * kGroup;
   for (int64_t group = 0; group < groups; ++group)
     for (int64_t c = 0; c < problem.c; ++c) {
       float* to = static_cast<float*>(packed) + group * kFilterWeights<Tile, kHalf> * panel;
       for (int64_t part = 0; part < kGroup; part += lanes) {
-        Vec<double> g[3][3] = {}, half[3][n];
-        for (int lane = 0; lane < lanes; ++lane) {
-          const int64_t k = group * kGroup + part + lane;
-          if (k >= problem.k) break;
-          const float* from = static_cast<const float*>(w) + (k * problem.c + c) * 9;
-          for (int i = 0; i < 9; ++i) g[i % 3][i / 3][lane] = double(from[i]);
-        }
-        for (int s = 0; s < 3; ++s) transform_filter(Tile{}, g[s], half[s]);
-        for (int i = 0; i < n; ++i) {
-          const Vec<double> row[3] = {half[0][i], half[1][i], half[2][i]};
-          Vec<double> u[n];
-          if (!kHalf) transform_filter(Tile{}, row, u);
-          for (int j = 0; j < (kHalf ? 3 : n); ++j) {
-            float* at =
-                to + (kHalf ? (i * problem.c + c) * 3 + j : (i * n + j) * problem.c + c) * kGroup +
-                part;
-            *reinterpret_cast<Narrow*>(at) = __builtin_convertvector(kHalf ? row[j] : u[j], Narrow);
+        Vec<double> u[n][columns];
+        transform_filters<Tile, kHalf>(problem, static_cast<const float*>(w), group * kGroup + part,
+                                       c, u);
+        for (int i = 0; i < n; ++i)
+          for (int j = 0; j < columns; ++j) {
+            const int64_t at = kHalf ? (i * problem.c + c) * 3 + j : (i * n + j) * problem.c + c;
+            *reinterpret_cast<Narrow*>(to + at * kGroup + part) =
+                __builtin_convertvector(u[i][j], Narrow);
           }
-        }
       }
     }
 }
-// Items: blocks of tiles, each with all groups of filters. The block's inputs are transformed again
-// only where a range begins inside it.
 template <class Tile, bool kHalf>
-void winograd_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
-                  const Operands& operands) {
+int64_t packed_bytes(const Problem& problem, const Blocking& b) {
+  return kFilterWeights<Tile, kHalf> * problem.c * b.groups * kGroup * int64_t(sizeof(float));
+}
+
+// One phase, for images whose transformed inputs leave the second-level cache. Items: cells, each
+// with kShared filters at a time. A range of whole cells makes blocks of them; one that begins or
+// ends inside a cell transforms its inputs for its own filters: with fewer filters in an item that
+// would be too much of its work.
+constexpr int64_t kShared = 128 / kGroup;  // groups of filters
+
+template <class Tile>
+Sizes blocks_sizes(const Problem& problem) {
   const Blocking b = blocking_of<Tile>(problem);
-  const Parts<Tile> parts = parts_of<Tile>(b, kHalf, operands.scratch);
-  Block block{};
+  return {packed_bytes<Tile, false>(problem, b), 0, parts_of<Tile>(b, false, true, nullptr).bytes};
+}
+template <class Tile>
+int64_t blocks_items(const Problem& problem, int64_t) {
+  const Blocking b = blocking_of<Tile>(problem);
+  return b.rows.tiles * b.cells * ((b.groups + kShared - 1) / kShared);
+}
+template <class Tile>
+void blocks_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
+                const Operands& operands) {
+  const Blocking b = blocking_of<Tile>(problem);
+  const Parts parts = parts_of<Tile>(b, false, true, operands.scratch);
+  const int64_t shares = (b.groups + kShared - 1) / kShared;
   Places places;
-  for (int64_t item = begin; item < end; ++item) {
-    const int64_t group = item % b.groups, filter = group * kGroup;
-    if (item == begin || group == 0) {
-      block = block_at(b, item / b.groups);
-      find_places(b, block, places);
-      transform_inputs<Tile>(problem, static_cast<const float*>(operands.x), b, block, places,
-                             parts);
-    }
-    const float* weights = static_cast<const float*>(operands.packed) +
-                           kFilterWeights<Tile, kHalf> * problem.c * filter;
-    if constexpr (kHalf)
-      multiply_half<Tile>(problem, b, places, parts, weights, group == b.groups - 1);
+  for (int64_t item = begin; item < end;) {
+    const int64_t share = item % shares, left = end - item;
+    const int64_t whole = share == 0 ? left / shares : 0;
+    const Block block = block_at(b, item / shares, whole > 0 ? whole : 1);
+    const int64_t stop = whole > 0 || shares - share < left ? shares : share + left;
+    find_places(b, block, places);
+    for (int64_t i = 0; i < b.channel_blocks; ++i)
+      transform_inputs<Tile>(problem, static_cast<const float*>(operands.x), b, places, parts,
+                             block, 0, i);
+    for (int64_t group = share * kShared; group < stop * kShared && group < b.groups; ++group)
+      filter_piece<Tile, false>(problem, operands, b, places, parts, block, 0, group);
+    item += whole > 0 ? block.cells * shares : stop - share;
+  }
+}
+
+// Two phases, for small images: all inputs are transformed once, whatever the number of threads.
+// Items: cells of a block, for each of its blocks of channels, then for each of its groups of
+// filters. Neighbouring cells of a range are worked on together.
+struct Shared {
+  int64_t blocks, block_cells;
+};
+CK_INLINE Shared shared_of(const Blocking& b) {
+  const int64_t most = b.tiles / b.columns.tiles;  // rows
+  if (most == 0) return {b.rows.tiles * b.cells, 1};
+  const int64_t blocks = (b.rows.tiles + most - 1) / most;
+  return {blocks, (b.rows.tiles + blocks - 1) / blocks * b.cells};
+}
+template <class Tile, bool kHalf>
+Sizes shared_sizes(const Problem& problem) {
+  const Blocking b = blocking_of<Tile>(problem);
+  const Parts parts = parts_of<Tile>(b, kHalf, false, nullptr);
+  return {packed_bytes<Tile, kHalf>(problem, b),
+          shared_of(b).blocks * parts.block_inputs * int64_t(sizeof(float)), parts.bytes};
+}
+template <class Tile>
+int64_t shared_items(const Problem& problem, int64_t phase) {
+  const Blocking b = blocking_of<Tile>(problem);
+  return b.rows.tiles * b.cells * (phase == 0 ? b.channel_blocks : b.groups);
+}
+template <class Tile, bool kHalf>
+void shared_run(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
+                const Operands& operands) {
+  const Blocking b = blocking_of<Tile>(problem);
+  const Shared shared = shared_of(b);
+  const int64_t passes = phase == 0 ? b.channel_blocks : b.groups;
+  Parts parts = parts_of<Tile>(b, kHalf, false, operands.scratch);
+  Places places;
+  for (int64_t item = begin, placed = -1; item < end;) {
+    const int64_t index = item / (shared.block_cells * passes), first = index * shared.block_cells;
+    const int64_t left = b.rows.tiles * b.cells - first;
+    const int64_t cells = left < shared.block_cells ? left : shared.block_cells;
+    const int64_t pass = (item - first * passes) / cells, at = (item - first * passes) % cells;
+    const Block block = block_at(b, first, cells);
+    const Block piece = block_at(b, first + at, end - item < cells - at ? end - item : cells - at);
+    const int64_t tile = (piece.row - block.row) * block.columns + piece.column - block.column;
+    if (placed != index) find_places(b, block, places);
+    placed = index;
+    parts.inputs = static_cast<float*>(operands.shared) + index * parts.block_inputs;
+    if (phase == 0)
+      transform_inputs<Tile>(problem, static_cast<const float*>(operands.x), b, places, parts,
+                             piece, tile, pass);
     else
-      multiply_full<Tile>(problem, b, places, parts, weights, group == b.groups - 1);
-    for (int64_t part = 0; part < kGroup && filter + part < problem.k; part += kWide)
-      transform_outputs<Tile>(problem, operands, b, block, places, parts, parts.sums + part,
-                              filter + part);
+      filter_piece<Tile, kHalf>(problem, operands, b, places, parts, piece, tile, pass);
+    item += piece.cells;
   }
 }
 

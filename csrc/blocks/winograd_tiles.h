@@ -28,12 +28,13 @@ CK_INLINE int64_t tile_begin(const Axis& axis, int64_t tile) {
   return at < axis.outputs ? at : axis.outputs;
 }
 
-// Blocks of neighbouring tiles, whose transformed inputs stay in the second-level cache while all
-// filters pass over them.
+// Work is divided by cells, pieces of one row of tiles. Neighbouring cells make a block, whose
+// transformed inputs stay in the second-level cache while all filters pass over them: as many cells
+// as a range of items holds, up to `tiles`.
 struct Blocking {
   Axis rows, columns;
-  int64_t row_blocks, column_blocks;
-  int64_t block_rows, block_columns, tiles;  // the largest block's
+  int64_t cells;  // in a row of tiles
+  int64_t tiles;  // of the largest block
   int64_t channel_blocks, groups;
 };
 template <class Tile>
@@ -43,38 +44,47 @@ CK_INLINE Blocking blocking_of(const Problem& problem) {
   b.columns = axis_of<Tile>(problem.q);
   b.channel_blocks = (problem.c + kWide - 1) / kWide;
   b.groups = (problem.k + kGroup - 1) / kGroup;
-  // 14 tiles fill the registers. Up to 1 MB of inputs stays in the cache beside the weights of a
-  // point; weights beyond the cache are streamed once per block, so then blocks are larger.
+  // 14 tiles fill the registers; smaller cells where there are few of them.
+  const int64_t cell = b.rows.tiles * b.columns.tiles < 48 * 14 ? 7 : 14;
+  b.cells = (b.columns.tiles + cell - 1) / cell;
+  // Up to 1 MB of inputs stays in the cache beside the weights of a point; weights beyond the cache
+  // are streamed once per block, so then blocks are larger.
   const int64_t points = Tile::kPoints * Tile::kPoints;
   const int64_t input = points * 4 * b.channel_blocks * kWide;  // bytes of a transformed tile
   const bool streamed = input * problem.k > (int64_t(5) << 19);
-  int64_t tiles = (streamed ? int64_t(4) << 20 : int64_t(1) << 20) / input;
   const int64_t most = streamed || Tile::kPoints == 4 ? 56 : 28;
+  int64_t tiles = (streamed ? int64_t(4) << 20 : int64_t(1) << 20) / input;
   tiles = tiles < 14 ? 14 : tiles > most ? most : tiles;
   if (tiles * input > (int64_t(8) << 20)) tiles = (int64_t(8) << 20) / input + 1;
-  b.column_blocks = (b.columns.tiles + tiles - 1) / tiles;
-  b.block_columns = (b.columns.tiles + b.column_blocks - 1) / b.column_blocks;
-  const int64_t rows = tiles / b.block_columns;
-  b.row_blocks = (b.rows.tiles + rows - 1) / rows;
-  b.block_rows = (b.rows.tiles + b.row_blocks - 1) / b.row_blocks;
-  b.tiles = b.block_rows * b.block_columns;
+  const int64_t all = b.rows.tiles * b.columns.tiles,
+                row = (b.columns.tiles + b.cells - 1) / b.cells;
+  b.tiles = tiles < row ? row : tiles > all ? all : tiles;
   return b;
 }
 struct Block {
   int64_t row, rows, column, columns;  // in tiles
+  int64_t cells;
 };
-CK_INLINE Block block_at(const Blocking& b, int64_t index) {
-  const int64_t i = index / b.column_blocks, j = index % b.column_blocks;
-  const int64_t row = b.rows.tiles * i / b.row_blocks;
-  const int64_t column = b.columns.tiles * j / b.column_blocks;
-  return {row, b.rows.tiles * (i + 1) / b.row_blocks - row, column,
-          b.columns.tiles * (j + 1) / b.column_blocks - column};
+// The block that begins at a cell and holds no more than `cells`: whole rows, or a part of one.
+CK_INLINE Block block_at(const Blocking& b, int64_t cell, int64_t cells) {
+  const int64_t row = cell / b.cells, at = cell % b.cells;
+  int64_t rows = at == 0 ? cells / b.cells : 0;
+  rows = rows * b.columns.tiles > b.tiles ? b.tiles / b.columns.tiles : rows;
+  if (rows > 0) return {row, rows, 0, b.columns.tiles, rows * b.cells};
+  const int64_t begin = b.columns.tiles * at / b.cells;
+  int64_t stop = at + 1, end = b.columns.tiles * stop / b.cells;
+  for (; stop < b.cells && stop - at < cells; ++stop) {
+    const int64_t next = b.columns.tiles * (stop + 1) / b.cells;
+    if (next - begin > b.tiles) break;
+    end = next;
+  }
+  return {row, 1, begin, end - begin, stop - at};
 }
 // Where each tile of a block stands among those that need a point, or -1 where it does not: at[0]
-// for finite points, [1] for infinite rows, [2] for infinite columns, [3] for both.
+// for finite points, [1] for infinite rows, [2] for infinite columns, [3] for both. before[kind][i]
+// of them come before tile i.
 struct Places {
-  int count[4];
-  int16_t at[4][kMostTiles];
+  int16_t at[4][kMostTiles], before[4][kMostTiles + 1];
 };
 CK_INLINE void find_places(const Blocking& b, const Block& block, Places& places) {
   for (int kind = 0; kind < 4; ++kind) {
@@ -82,9 +92,10 @@ CK_INLINE void find_places(const Blocking& b, const Block& block, Places& places
     for (int64_t i = block.row; i < block.row + block.rows; ++i)
       for (int64_t j = block.column; j < block.column + block.columns; ++j, ++tile) {
         const bool spared = ((kind & 1) && i >= b.rows.full) || ((kind & 2) && j >= b.columns.full);
+        places.before[kind][tile] = int16_t(count);
         places.at[kind][tile] = int16_t(spared ? -1 : count++);
       }
-    places.count[kind] = count;
+    places.before[kind][tile] = int16_t(count);
   }
 }
 

@@ -10,11 +10,15 @@ namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
 
+// Images whose transformed inputs stay in a second-level cache.
+bool small_image(const Problem& problem) { return problem.p * problem.q <= 1024; }
 bool always(const Problem&) { return true; }
 
 const Kernel kKernels[] = {
-    {"float32", kFloat32, kNchw, kNchw, always, winograd_sizes<F2, false>, 1, winograd_items<F2>,
-     winograd_prepare<F2, false>, winograd_run<F2, false>},
+    {"float32 shared", kFloat32, kNchw, kNchw, small_image, shared_sizes<F2, false>, 2,
+     shared_items<F2>, winograd_prepare<F2, false>, shared_run<F2, false>},
+    {"float32 full", kFloat32, kNchw, kNchw, always, blocks_sizes<F2>, 1, blocks_items<F2>,
+     winograd_prepare<F2, false>, blocks_run<F2>},
 };
 
 }  // namespace

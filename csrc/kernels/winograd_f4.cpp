@@ -6,24 +6,41 @@
 // Barabasz et al.: Error Analysis and Improving the Accuracy of Winograd Convolution for Deep
 // Neural Networks, 2020.
 #include "blocks/winograd.h"
+#include "blocks/winograd_double.h"
+#include "blocks/winograd_rows.h"
 
 namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
 
+// Images whose transformed inputs stay in a second-level cache.
+bool small_image(const Problem& problem) { return problem.p * problem.q <= 1024; }
 // Fully transformed weights are four times the plain ones. They pay while they stay in a
 // second-level cache or where many tiles share them; else they would be streamed for a few tiles,
 // and half of them with a little arithmetic is faster.
-bool weights_are_reused(const Problem& problem) {
-  return 144 * problem.c * problem.k <= 2400000 || problem.p * problem.q > 1024;
+bool weights_are_streamed(const Problem& problem) {
+  return 144 * problem.c * problem.k > 2400000 && small_image(problem);
 }
+// Few rows too: the plain weights are half of the half-transformed ones.
+bool weights_are_all(const Problem& problem) {
+  return kRegisters == 32 && problem.p <= kStripRows && problem.q <= 16 &&
+         weights_are_streamed(problem);
+}
+// See winograd_double.h.
+bool few_channels(const Problem& problem) { return problem.c <= 4; }
 bool always(const Problem&) { return true; }
 
 const Kernel kKernels[] = {
-    {"float32 full", kFloat32, kNchw, kNchw, weights_are_reused, winograd_sizes<F4, false>, 1,
-     winograd_items<F4>, winograd_prepare<F4, false>, winograd_run<F4, false>},
-    {"float32 half", kFloat32, kNchw, kNchw, always, winograd_sizes<F4, true>, 1,
-     winograd_items<F4>, winograd_prepare<F4, true>, winograd_run<F4, true>},
+    {"float32 double", kFloat32, kNchw, kNchw, few_channels, double_sizes, 1, double_items,
+     double_prepare, double_run},
+    {"float32 rows", kFloat32, kNchw, kNchw, weights_are_all, rows_sizes, 2, rows_items,
+     rows_prepare, rows_run},
+    {"float32 half", kFloat32, kNchw, kNchw, weights_are_streamed, shared_sizes<F4, true>, 2,
+     shared_items<F4>, winograd_prepare<F4, true>, shared_run<F4, true>},
+    {"float32 shared", kFloat32, kNchw, kNchw, small_image, shared_sizes<F4, false>, 2,
+     shared_items<F4>, winograd_prepare<F4, false>, shared_run<F4, false>},
+    {"float32 full", kFloat32, kNchw, kNchw, always, blocks_sizes<F4>, 1, blocks_items<F4>,
+     winograd_prepare<F4, false>, blocks_run<F4>},
 };
 
 }  // namespace
