@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from convkit.bench.measure import compare_calls, sweeper
 from convkit.machine import Machine, this_machine
 
 #: Ridge: as if so many pairs had said "no correction" of every feature.
-PULL = 3.0
+PULL = 10.0
 
 
 def measure(found: list[layers.Layer], rounds: int, most: float) -> list[dict[str, Any]]:
@@ -63,30 +64,26 @@ def pairs(
     return found
 
 
-def fit(data: list[tuple[Any, float, float]]) -> tuple[list[list[float]], float, float]:
-    """([lowest, theta, highest] of each feature, error before, error after), the errors as the
-    weighed root mean square of log(measured / predicted)."""
+def fit(data: list[tuple[Any, float, float]]) -> tuple[calibration.Fit, float, float]:
+    """(fit, error before, error after), the errors as the weighed root mean square of
+    log(measured / predicted), in the pairs that were fitted."""
     phi = np.array([row[0] for row in data])
     target = np.array([row[1] for row in data])
     weight = np.array([row[2] for row in data])
-    # A constant that the whole machine shares is in every row's first theta: not pulled to zero.
-    scale = np.maximum(phi.std(axis=0), 1e-3)
-    scale[0] = 100.0
-    scaled = phi / scale
-    scaled[:, 0] = 100.0 * phi[:, 0]
-    left = (scaled * weight[:, None]).T @ scaled + PULL * np.diag(
-        [0.0001] + [1.0] * (phi.shape[1] - 1)
-    )
-    theta = np.linalg.solve(left, scaled.T @ (weight * target))
-    rest = target - scaled @ theta
+    found = calibration.Fit(
+        phi.min(axis=0), phi.max(axis=0), phi.mean(axis=0), np.maximum(phi.std(axis=0), 1e-2),
+        np.zeros(0),
+    )  # fmt: skip
+    terms = found.terms(phi)
+    pull = np.full(terms.shape[1], PULL)
+    pull[0] = 1e-6  # the constant is free
+    left = (terms * weight[:, None]).T @ terms + np.diag(pull)
+    found = found._replace(theta=np.linalg.solve(left, terms.T @ (weight * target)))
 
     def error(values: Any) -> float:
         return float(np.sqrt((weight * values**2).sum() / weight.sum()))
 
-    theta = theta / scale
-    theta[0] = theta[0] * scale[0] * 100.0
-    borders = zip(phi.min(axis=0), theta, phi.max(axis=0), strict=True)
-    return [[round(float(v), 5) for v in each] for each in borders], error(target), error(rest)
+    return found, error(target), error(target - terms @ found.theta)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
             rows = measure(found, options.rounds, 0.5)
             if options.out:
                 print(f"# written to {results.write(options.out, head, rows)}")
-        fits: dict[str, list[list[float]]] = {}
+        fits: dict[str, calibration.Fit] = {}
         for name, data in pairs(rows, machine).items():
             if len(data) >= 2 * len(data[0][0]) if data else False:
                 fits[name], before, after = fit(data)
@@ -132,10 +129,15 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def store(machine: str, name: str, fits: dict[str, list[list[float]]]) -> None:
+def store(machine: str, name: str, fits: dict[str, calibration.Fit]) -> None:
     """Put the fits of one machine and ISA into the file that the package ships."""
     known = json.loads(calibration.FILE.read_text()) if calibration.FILE.exists() else {}
-    known.setdefault(machine, {})[name] = fits
-    calibration.FILE.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    known.setdefault(machine, {})[name] = {
+        row: {key: [float(f"{v:.5g}") for v in values] for key, values in fit._asdict().items()}
+        for row, fit in fits.items()
+    }
+    text = json.dumps(known, indent=1)
+    text = re.sub(r"\[[^\]]*\]", lambda found: " ".join(found[0].split()), text)  # a list a line
+    calibration.FILE.write_text(text + "\n", encoding="utf-8")
     calibration.reload()
     print(f"# written to {calibration.FILE.name}: {machine}, {name}")

@@ -47,15 +47,20 @@ def chosen(layer: layers.Layer) -> str:
 
 
 def forced(
-    layer: layers.Layer, *, within: float = 8.0
+    layer: layers.Layer, *, auto: str = "", within: float = 8.0
 ) -> tuple[dict[str, Callable[[], Any]], dict[str, float], Any]:
-    """(calls that compete, first timings of all that were tried, x) of a layer's algorithms."""
+    """(calls that compete, first timings of all that were tried, x) of a layer's algorithms.
+
+    With `auto`, the name that it chose, a plan of its own is among the calls. All read the same x
+    and write the same y, so that caches treat them alike.
+    """
     problem = layer.problem
     x, w, bias = arrays(problem)
     y = np.empty(problem.y_shape, np.float32)
     calls: dict[str, Callable[[], Any]] = {}
     first: dict[str, float] = {}
-    for name in worth_forcing(problem, within):
+    names = worth_forcing(problem, within)
+    for name in names if auto in ("", *names) else [*names, auto]:
         plan = plan_of(problem, w, bias, name)
         y.fill(np.nan)
         plan(x, out=y)
@@ -67,7 +72,14 @@ def forced(
         first[name] = time.perf_counter() - start
         calls[name] = lambda plan=plan: plan(x, out=y)  # type: ignore[misc]
     best = min(first.values())
-    compete = {name: call for name, call in calls.items() if first[name] <= HOPELESS * best + 5e-5}
+    compete = {
+        name: call
+        for name, call in calls.items()
+        if name == auto or first[name] <= HOPELESS * best + 5e-5
+    }
+    if auto:
+        chosen_plan = plan_of(problem, w, bias, "auto")
+        compete["auto"] = lambda: chosen_plan(x, out=y)
     return compete, first, x
 
 
@@ -75,26 +87,12 @@ def measure_layer(
     layer: layers.Layer, state: str, rounds: int, auto: str
 ) -> tuple[dict[str, Spread], dict[str, float]]:
     """Spread of every algorithm that competes and of auto, and first timings of all."""
-    calls, first, x = forced(layer)
-    problem = layer.problem
-    if auto not in calls:
-        calls[auto] = _call(layer, auto, x)
-    _, w, bias = arrays(problem)
-    plan = plan_of(problem, w, bias, "auto")
-    y = np.empty(problem.y_shape, np.float32)
-    calls["auto"] = lambda: plan(x, out=y)
+    calls, first, x = forced(layer, auto=auto)
     before = sweeper(x) if state == "cold" else None
     times = compare_calls(
         calls, rounds=rounds, seconds=2e-3, pause=0 if before else 1e-3, before=before, most=1.0
     )
     return times, first
-
-
-def _call(layer: layers.Layer, name: str, x: Any) -> Callable[[], Any]:
-    _, w, bias = arrays(layer.problem)
-    plan = plan_of(layer.problem, w, bias, name)
-    y = np.empty(layer.problem.y_shape, np.float32)
-    return lambda: plan(x, out=y)
 
 
 def loss(times: dict[str, Spread]) -> tuple[str, float]:

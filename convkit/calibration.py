@@ -1,11 +1,11 @@
-"""What measurements add to the formulas of `ALGORITHMS`: seconds = formula * e^(theta . phi).
+"""What measurements add to the formulas of `ALGORITHMS`: seconds = formula * e^f(phi).
 
 A formula reckons with work, bytes and the `Machine`. What it leaves out (tails of vectors, calls,
-what the caches hold beside) differs between algorithms and would decide close races, so
-`python -m bench calibrate` measures layers and fits, for each algorithm and instruction set, one
-small vector theta by ridge regression of log(measured / formula). phi are logarithms of sizes of
-one image; where a problem lies outside of what was measured, it is moved to the border first. The
-file holds theta and those borders: no shapes.
+what the caches hold beside) differs between algorithms and would decide close races. So
+`python -m bench calibrate` measures layers and fits, for each algorithm and instruction set, a
+quadratic f by ridge regression of log(measured / formula). phi are logarithms of sizes of one
+image, brought to mean 0 and deviation 1; where a problem lies outside of what was measured, it is
+moved to the border first. The file holds coefficients and borders: no shapes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ import json
 import math
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from convkit import _convkit
 from convkit.machine import Machine
@@ -21,10 +25,24 @@ from convkit.problem import ConvProblem
 
 FILE = Path(__file__).with_name("coefficients.json")
 #: No correction is larger, up or down: what would be is a formula to mend.
-MOST = math.log(4.0)
+MOST = math.log(6.0)
 
-#: (lowest, theta, highest) of each feature.
-Fit = tuple[tuple[float, float, float], ...]
+
+class Fit(NamedTuple):
+    """f of one algorithm: where phi was measured, and the coefficients of `terms`."""
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    theta: NDArray[np.float64]
+
+    def terms(self, phi: NDArray[np.float64]) -> NDArray[np.float64]:
+        """1, phi and the products of any two, for one or many phi (last axis)."""
+        z = (np.clip(phi, self.low, self.high) - self.mean) / self.deviation
+        first, second = np.triu_indices(z.shape[-1])
+        ones = np.ones((*z.shape[:-1], 1))
+        return np.concatenate([ones, z, z[..., first] * z[..., second]], axis=-1)
 
 
 def _filled(count: int, width: int) -> float:
@@ -43,9 +61,7 @@ def features(problem: ConvProblem, machine: Machine, formula: float) -> tuple[fl
     answer = problem.k * pixels * problem.itemsize / nearest
     short = max(0.0, log(1e-4 / formula))  # calls of less than 0.1 ms
     return (
-        1.0,
         short,
-        short * short,
         log(channels),
         log(filters),
         max(0.0, 5 - log(filters)),
@@ -69,32 +85,28 @@ def features(problem: ConvProblem, machine: Machine, formula: float) -> tuple[fl
 def factor(name: str, problem: ConvProblem, machine: Machine, formula: float) -> float:
     """By what the formula's seconds are multiplied; 1 where nothing was measured."""
     fit = _fit(machine.name, _convkit.current_isa(), name)
-    if not fit:
+    if fit is None:
         return 1.0
-    phi = features(problem, machine, formula)
-    total = sum(
-        theta * min(max(value, low), high)
-        for value, (low, theta, high) in zip(phi, fit, strict=True)
-    )
+    total = float(fit.terms(np.array(features(problem, machine, formula))) @ fit.theta)
     return math.exp(min(max(total, -MOST), MOST))
 
 
 @lru_cache(maxsize=256)
-def _fit(machine: str, isa: str, name: str) -> Fit:
+def _fit(machine: str, isa: str, name: str) -> Fit | None:
     """Of this processor, or else of the first in the file that was measured with this ISA."""
     known = _file()
     for each in (machine, *known):
         rows = known.get(each, {}).get(isa)
         if rows is not None:
-            return tuple((low, theta, high) for low, theta, high in rows.get(name, ()))
-    return ()
+            return Fit(**{k: np.array(v) for k, v in rows[name].items()}) if name in rows else None
+    return None
 
 
 @lru_cache(maxsize=1)
-def _file() -> dict[str, dict[str, dict[str, list[list[float]]]]]:
+def _file() -> dict[str, dict[str, dict[str, dict[str, list[float]]]]]:
     if not FILE.exists():
         return {}
-    found: dict[str, dict[str, dict[str, list[list[float]]]]] = json.loads(
+    found: dict[str, dict[str, dict[str, dict[str, list[float]]]]] = json.loads(
         FILE.read_text(encoding="utf-8")
     )
     return found
