@@ -1,4 +1,4 @@
-"""python -m bench calibrate: measure (algorithm, layer) pairs, cold, and fit convkit/calibration.py.
+"""python -m bench calibrate: measure (algorithm, layer) pairs, cold; fit convkit/calibration.py.
 
 Half of the layers are those of bench/shapes, half are drawn from a seed (not the one that `choice`
 judges by). Measured pairs may be kept in a file and fitted again (--pairs); choice's results serve

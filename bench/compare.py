@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from typing import Any
 
@@ -29,8 +30,14 @@ def pairs(
     return [(found[key(row)], row) for row in new if "ms" in row and key(row) in found]
 
 
-def run(a: str, b: str) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("a", help="results before")
+    parser.add_argument("b", help="results after")
+
+
+def run(options: argparse.Namespace) -> int:
     """Prints every difference and a summary; 1 where something is slower, 2 where nothing meets."""
+    a, b = options.a, options.b
     (head_a, old), (head_b, new) = results.read(a), results.read(b)
     for name, head in ((a, head_a), (b, head_b)):
         print(f"# {name}: {head['processor']}, {head['isa']}, commit {head['commit']}, "
@@ -53,6 +60,7 @@ def run(a: str, b: str) -> int:
     if not matched:
         print("no layer is in both")
         return 2
-    print(", ".join(f"{count} {said}" for said, count in counts.items()),
-          f"of {len(matched)}; B is {math.exp(sum(logs) / len(logs)):.3f} times as fast in the mean")  # fmt: skip
+    mean = math.exp(sum(logs) / len(logs))
+    print(", ".join(f"{count} {said}" for said, count in counts.items()), f"of {len(matched)}")
+    print(f"B is {mean:.3f} times as fast as A in the geometric mean")
     return int(counts["slower"] > 0)

@@ -7,9 +7,16 @@ mean work of a thread over the makespan. Phases are weighed alike.
 
 from __future__ import annotations
 
+import argparse
+
+from bench import layers
 from convkit import _convkit
 from convkit.algorithms import ALGORITHMS
+from convkit.machine import this_machine
 from convkit.problem import ConvProblem
+
+#: Operations from which a layer is worth many threads.
+LARGE = 0.2e9
 
 
 def makespan(items: int, threads: int) -> int:
@@ -43,3 +50,33 @@ def short(
                 items = _convkit.items(row.name, tuple(problem.kernel_problem()))
                 found.append((row.name, reached, items))
     return found
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, default=32)
+    parser.add_argument("--least", type=float, default=0.8, help="efficiency to reach")
+    parser.add_argument("--all", action="store_true", help="not only what auto chooses")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prints the layers of `LARGE` operations whose items are too few or too coarse."""
+    machine, count, bad = this_machine(), 0, 0
+    for layer in layers.select():
+        problem = layer.problem
+        if 2 * problem.macs < LARGE:
+            continue
+        costs = {
+            row.name: row.seconds(problem, machine) for row in ALGORITHMS if row.supports(problem)
+        }
+        best = min(costs, key=costs.__getitem__)
+        count += 1
+        for name, reached, items in short(problem, options.threads, options.least):
+            if name == best or options.all and costs[name] < 3 * costs[best]:
+                bad += name == best
+                print(f"{'*' if name == best else ' '} {name:12} {reached:.2f} items {items} "
+                      f"{problem}  {layer.name}")  # fmt: skip
+    print(
+        f"{bad} of {count} layers of 0.2 GFLOP and more: the chosen algorithm falls below "
+        f"{options.least:.0%} at {options.threads} threads"
+    )
+    return int(bad > 0)

@@ -51,7 +51,7 @@ def plan_of(problem: ConvProblem, w: Any, bias: Any, algo: str) -> convkit.Plan:
 
 
 def worth_forcing(problem: ConvProblem, within: float = 20.0) -> list[str]:
-    """Algorithms that apply, but those predicted hopeless: `within` times the best, and over 20 ms."""
+    """Algorithms that apply, without those predicted `within` times the best and over 20 ms."""
     costs = {
         row.name: row.seconds(problem, _machine()) for row in ALGORITHMS if row.supports(problem)
     }
@@ -122,27 +122,28 @@ def measure_layer(
 
 def describe(rows: list[dict[str, Any]], head: dict[str, Any]) -> str:
     """The rows of one layer, threads and state as a table."""
-    peak = head.get("peak", head["peak_profile"]) * rows[0]["threads"] / 1e9
-    lines = [
-        f"{rows[0]['layer']}  {rows[0]['shape']}  {rows[0]['state']}, {rows[0]['threads']} thread(s)"
-    ]
+    first = rows[0]
+    peak = head.get("peak", head["peak_profile"]) * first["threads"] / 1e9
+    lines = [f"{first['layer']}  {first['shape']}  {first['state']}, {first['threads']} thread(s)"]
     for row in rows:
         name = row["call"] + (f" ({row['algorithm']})" if row["call"] == "auto" else "")
-        if "ms" not in row:
+        if "ms" in row:
+            lines.append(
+                f"  {name:22} {row['ms']:9.4f} ms [{row['low']:.4f}, {row['high']:.4f}] "
+                f"{row['gflops']:7.1f} GFLOP/s {row['gflops'] / peak:6.2f} of peak "
+                f"{row['eps']:5.1f} eps"
+            )
+        else:
             lines.append(f"  {name:22} WRONG: {row['eps']} eps")
-            continue
-        lines.append(
-            f"  {name:22} {row['ms']:9.4f} ms [{row['low']:.4f}, {row['high']:.4f}] "
-            f"{row['gflops']:7.1f} GFLOP/s {row['gflops'] / peak:6.2f} of peak  {row['eps']:.1f} eps"
-        )
     return "\n".join(lines)
 
 
+#: Calls that are convkit's; all others are peers'.
 OURS = ("auto", "conv2d", *BY_NAME)
 
 
 def summary(rows: list[dict[str, Any]]) -> str:
-    """For each class, threads and state: auto against the best peer, and two threads against one."""
+    """Auto against the best peer and two threads against one, by class, threads and state."""
     groups: dict[tuple[Any, ...], dict[str, dict[str, float]]] = {}
     for row in rows:
         if "ms" in row:
@@ -150,32 +151,41 @@ def summary(rows: list[dict[str, Any]]) -> str:
             groups.setdefault(key, {}).setdefault(row["shape"], {})[row["call"]] = row["ms"]
     lines = []
     for (kind, threads, state), shapes in sorted(groups.items()):
-        ratios = []
-        for times in shapes.values():
-            others = [ms for name, ms in times.items() if name not in OURS]
-            if others and "auto" in times:
-                ratios.append(min(others) / times["auto"])
         text = f"{kind:6} {threads} thread(s) {state:5} {len(shapes):4} layers"
-        if ratios:
-            text += f"  best peer / auto: mean {np.exp(np.mean(np.log(ratios))):.2f} lowest {min(ratios):.2f}"
-        one = groups.get((kind, 1, state), {}) if threads > 1 else {}
-        gains = [
-            one[s]["auto"] / t["auto"]
-            for s, t in shapes.items()
-            if "auto" in t and "auto" in one.get(s, {})
-        ]
-        if gains:
-            text += f"  speed-up over 1 thread: mean {np.exp(np.mean(np.log(gains))):.2f} lowest {min(gains):.2f}"
+        others = {
+            shape: min((ms for name, ms in times.items() if name not in OURS), default=0.0)
+            for shape, times in shapes.items()
+        }
+        single = groups.get((kind, 1, state), {}) if threads > 1 else {}
+        for ours in ("auto", "conv2d"):
+            mine = {shape: times[ours] for shape, times in shapes.items() if ours in times}
+            text += _ratios(
+                f"best peer / {ours}", [others[s] / ms for s, ms in mine.items() if others[s]]
+            )
+        text += _ratios(
+            "speed-up",
+            [
+                single[shape]["auto"] / times["auto"]
+                for shape, times in shapes.items()
+                if "auto" in times and "auto" in single.get(shape, {})
+            ],
+        )
         lines.append(text)
     return "\n".join(lines)
+
+
+def _ratios(title: str, ratios: list[float]) -> str:
+    if not ratios:
+        return ""
+    return f"  {title}: mean {np.exp(np.mean(np.log(ratios))):.2f} lowest {min(ratios):.2f}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shapes",
         default="",
-        help="comma list of networks, files, classes (3x3 dense 1x1 dw large image) or shapes; all by default",
-    )  # noqa: E501
+        help="comma list of networks, files, shapes or classes (3x3, dense, 1x1, dw, large, image)",
+    )
     parser.add_argument(
         "--algo", default="auto", help="comma list: auto, all, conv2d (one-shot) or names"
     )

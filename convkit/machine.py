@@ -198,8 +198,9 @@ def _native(
 def _once(call: Callable[[], None], seconds: float) -> float:
     """Median seconds of a call, over calls that fill the time."""
     call()
-    end, each = time.perf_counter() + seconds, []
-    while not each or (time.perf_counter() < end):
+    end = time.perf_counter() + seconds
+    each: list[float] = []
+    while not each or time.perf_counter() < end:
         start = time.perf_counter()
         call()
         each.append(time.perf_counter() - start)

@@ -110,7 +110,7 @@ def compare_calls(
     call, the call is repeated for about `seconds`. Cold: `before` sweeps the caches, then the call
     is timed once. Rounds end early, but not before three, once all of this took `most` seconds.
     """
-    repeats = {name: 1 for name in calls}
+    repeats = dict.fromkeys(calls, 1)
     start = time.perf_counter()
     for name, call in calls.items():
         call()
@@ -142,8 +142,8 @@ def sweeper(*keep: NDArray[np.generic]) -> Call:
     """A call that pushes everything out of the caches but the arrays in `keep`.
 
     Inside a network, the weights were last used an image ago, while the layer before has just
-    written x: so x is read once after the sweep. So is what every call runs through, the interpreter
-    above all, by a call of its own: what is left cold is the layer's weights, code and output.
+    written x: so x is read once after the sweep. So is what every call runs through, the
+    interpreter above all, by a call of its own: cold are the layer's weights, code and output.
     """
     last_level = this_machine().caches[-1][0] if this_machine().caches else 1 << 25
     other = np.ones(max(2 * last_level, 1 << 25) // 8, np.int64)
@@ -200,7 +200,7 @@ def error_in_eps(
     if bias is not None:
         sums, sizes = sums + bias, sizes + abs(bias)
     wrong = abs(y[i, :, a, b] - sums).max()
-    eps = np.finfo(x.dtype).eps  # type: ignore[arg-type]
+    eps = float(np.finfo(problem.dtype).eps)
     return float(wrong / sizes.max() / eps) if np.isfinite(wrong) else float("inf")
 
 
