@@ -3,7 +3,7 @@
 Half of the layers are those of bench/shapes, half are drawn from a seed (not the one that `choice`
 judges by). Measured pairs may be kept in a file and fitted again (--pairs); choice's results serve
 as pairs, too. The fit is ridge regression of log(measured / formula), pairs near the best of their
-layer weighing most: only there does the choice turn on them.
+layer weighing most: there the choice turns on them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import json
 import math
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ from convkit.machine import Machine, this_machine
 
 #: Ridge: as if so many pairs had said "no correction" of every feature.
 PULL = 10.0
+#: How often the weights of layers where the choice fails are doubled.
+TURNS = 10
+#: An algorithm with fewer pairs keeps its formula.
+FEWEST = 40
 
 
 def measure(found: list[layers.Layer], rounds: int, most: float) -> list[dict[str, Any]]:
@@ -43,33 +48,41 @@ def measure(found: list[layers.Layer], rounds: int, most: float) -> list[dict[st
     return rows
 
 
-def pairs(
-    rows: list[dict[str, Any]], machine: Machine
-) -> dict[str, list[tuple[Any, float, float]]]:
-    """algorithm -> (phi, log(measured / formula), weight) of cold calls of one image."""
-    found: dict[str, list[tuple[Any, float, float]]] = {name: [] for name in BY_NAME}
-    for row in rows:
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An algorithm on a layer."""
+
+    layer: int
+    name: str
+    phi: tuple[float, ...]
+    formula: float  # seconds
+    error: float  # log(measured / formula)
+    ratio: float  # measured / the best of this layer
+
+    @property
+    def weight(self) -> float:
+        """Only near the best does the choice turn on it."""
+        return 1.0 if self.ratio < 1.5 else 0.5 if self.ratio < 3 else 0.1
+
+
+def pairs(rows: list[dict[str, Any]], machine: Machine) -> list[Pair]:
+    """What was measured cold, of one image, on one thread."""
+    found = []
+    for index, row in enumerate(rows):
         problem = layers.problem_of(row["shape"])
         if row["state"] != "cold" or row["threads"] != 1 or problem.n != 1:
             continue
-        times = {**row["first"], **row["ms"]}
-        times.pop("auto", None)
-        best = min(times.values())
+        times = {name: ms for name, ms in {**row["first"], **row["ms"]}.items() if name in BY_NAME}
         for name, ms in times.items():
-            if name in BY_NAME:
-                formula = BY_NAME[name].cost(problem, machine)
-                phi = calibration.features(problem, machine, formula)
-                weight = 1.0 if ms < 1.5 * best else 0.5 if ms < 3 * best else 0.1
-                found[name].append((phi, math.log(ms * 1e-3 / formula), weight))
+            formula = BY_NAME[name].cost(problem, machine)
+            phi = calibration.features(problem, machine, formula)
+            error, ratio = math.log(ms * 1e-3 / formula), ms / min(times.values())
+            found.append(Pair(index, name, phi, formula, error, ratio))
     return found
 
 
-def fit(data: list[tuple[Any, float, float]]) -> tuple[calibration.Fit, float, float]:
-    """(fit, error before, error after), the errors as the weighed root mean square of
-    log(measured / predicted), in the pairs that were fitted."""
-    phi = np.array([row[0] for row in data])
-    target = np.array([row[1] for row in data])
-    weight = np.array([row[2] for row in data])
+def fit(phi: Any, target: Any, weight: Any) -> calibration.Fit:
+    """The quadratic of least weighed squares, pulled towards the constant."""
     found = calibration.Fit(
         phi.min(axis=0), phi.max(axis=0), phi.mean(axis=0), np.maximum(phi.std(axis=0), 1e-2),
         np.zeros(0),
@@ -78,19 +91,65 @@ def fit(data: list[tuple[Any, float, float]]) -> tuple[calibration.Fit, float, f
     pull = np.full(terms.shape[1], PULL)
     pull[0] = 1e-6  # the constant is free
     left = (terms * weight[:, None]).T @ terms + np.diag(pull)
-    found = found._replace(theta=np.linalg.solve(left, terms.T @ (weight * target)))
+    return found._replace(theta=np.linalg.solve(left, terms.T @ (weight * target)))
 
-    def error(values: Any) -> float:
-        return float(np.sqrt((weight * values**2).sum() / weight.sum()))
 
-    return found, error(target), error(target - terms @ found.theta)
+def fit_all(data: list[Pair]) -> dict[str, calibration.Fit]:
+    """A fit for each algorithm. Where the choice by them would be wrong, the two that it is between
+    weigh twice as much the next time (boosting): close races decide, not the mean error."""
+    rows = [pair for pair in data if sum(p.name == pair.name for p in data) >= FEWEST]
+    names = np.array([pair.name for pair in rows])
+    phi = np.array([pair.phi for pair in rows])
+    error, ratio, formula = (
+        np.array([getattr(pair, key) for pair in rows]) for key in ("error", "ratio", "formula")
+    )
+    weight = np.array([pair.weight for pair in rows])
+    of_layer: dict[int, list[int]] = {}
+    for place, pair in enumerate(rows):
+        of_layer.setdefault(pair.layer, []).append(place)
+    fits: dict[str, calibration.Fit] = {}
+    for turn in range(TURNS + 1):
+        predicted = np.empty(len(rows))
+        for name in np.unique(names):
+            own = names == name
+            found = fits[str(name)] = fit(phi[own], error[own], weight[own])
+            predicted[own] = formula[own] * np.exp(found.terms(phi[own]) @ found.theta)
+        for places in of_layer.values() if turn < TURNS else ():
+            taken = min(places, key=lambda place: predicted[place])
+            best = min(places, key=lambda place: ratio[place])
+            if ratio[taken] > 1.03:
+                weight[[taken, best]] *= 2
+    report(rows, names, error, np.log(predicted / formula), of_layer, predicted, ratio)
+    return fits
+
+
+def report(
+    rows: list[Pair], names: Any, error: Any, found: Any, of_layer: dict[int, list[int]],
+    predicted: Any, ratio: Any,
+) -> None:  # fmt: skip
+    """Errors before and after by algorithm, and how the choice does on the layers fitted."""
+    plain = np.array([pair.weight for pair in rows])
+    for name in np.unique(names):
+        own = names == name
+        before, after = (
+            float(np.sqrt(np.average(values[own] ** 2, weights=plain[own])))
+            for values in (error, error - found)
+        )
+        print(f"{name:12} {own.sum():4} pairs, error {before:.3f} -> {after:.3f}")
+    losses = np.array([
+        ratio[min(places, key=lambda place: predicted[place])] - 1 for places in of_layer.values()
+    ])  # fmt: skip
+    print(
+        f"in the layers fitted: within 5% of the best on {(losses <= 0.05).mean():.1%} of "
+        f"{len(losses)}, within 10% on {(losses <= 0.10).mean():.1%}, worst {losses.max():.0%}"
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--isa", help="instruction set to force")
     parser.add_argument("--seed", type=int, default=7, help="of the drawn layers")
     parser.add_argument("--drawn", type=int, default=200, help="how many layers to draw")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--slice", default="0/1", help="i/n: only each n-th layer, from the i-th")
     parser.add_argument("--pairs", help="comma list of results to fit instead of measuring")
     parser.add_argument(
@@ -117,13 +176,8 @@ def run(options: argparse.Namespace) -> int:
             rows = measure(found, options.rounds, 0.5)
             if options.out:
                 print(f"# written to {results.write(options.out, head, rows)}")
-        fits: dict[str, calibration.Fit] = {}
-        for name, data in pairs(rows, machine).items():
-            if len(data) >= 2 * len(data[0][0]) if data else False:
-                fits[name], before, after = fit(data)
-                print(f"{name:12} {len(data):4} pairs, error {before:.3f} -> {after:.3f}")
-            else:
-                print(f"{name:12} {len(data):4} pairs: too few, formula as it is")
+        data = pairs(rows, machine)
+        fits = fit_all(data) if len(data) >= FEWEST else {}
         if not options.dry:
             store(machine.name, _convkit.current_isa(), fits)
     return 0
