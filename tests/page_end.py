@@ -78,7 +78,9 @@ MORE = """
     channels_16 channels_32 channels_16_columns_21 channels_32_columns_37 resnet20_block_3
     channels_33 columns_15 columns_17 columns_49 filters_15 filters_33 rows_5 pointwise
     pointwise_deep_257 pointwise_one_filter pointwise_one_channel pointwise_stride_1x2 depthwise_1x1
-    depthwise_5x5 depthwise_wide depthwise_31x31 depthwise_stride_1x2 replicate filter_2x1
+    depthwise_5x5 depthwise_bands_5x5_stride_2 depthwise_bands_7x7 depthwise_narrow_7x7
+    depthwise_narrow_stride_2_same depthwise_narrow_unpadded depthwise_wide depthwise_31x31
+    depthwise_stride_1x2 replicate filter_2x1
     filter_1x2 stride_2_columns_31 stride_2_columns_15 tile_57 filter_41x3 lenet_c1 groups_2_wide
 """
 

@@ -14,18 +14,31 @@ namespace {
 constexpr int kComplexRows = kFma ? 6 : 4;
 constexpr int kComplexVecs = kRegisters == 32 ? 2 : 1;
 
+template <class T>
+constexpr int64_t kPairBytes = 2 * kLanes<T> * int64_t(sizeof(T));
+
 struct ComplexProduct {
   int64_t depth;
   int64_t piece_rows, piece_columns;
   int64_t a_row, a_piece_row, a_piece_column;  // distances in scalars
   int64_t b_vec, b_piece_row, b_piece_column;
   int64_t out_row;
+  int64_t ahead;  // from b to what the next product will read, in scalars; 0: do not fetch it
+};
+
+// What a product fetches while it computes, so that weights that stream from the last cache or from
+// memory arrive in time: two lines a column.
+struct Ahead {
+  const char* from;
+  int64_t gap, step;  // bytes
 };
 
 // a holds kBlock real parts, then the kBlock imaginary parts that belong to them.
 template <class T, int kRows, int kVecs, int kBlock>
-CK_NOINLINE void complex_multiply(const ComplexProduct& product, const T* a, const T* b, T* out) {
+CK_NOINLINE void complex_multiply(const ComplexProduct& product, const T* a, const T* b, T* out,
+                                  const Ahead& ahead) {
   constexpr int64_t kPair = 2 * kLanes<T>;
+  const char* next = ahead.from;
   Vec<T> re[kRows][kVecs], im[kRows][kVecs];
   CK_UNROLL(8)
   for (int i = 0; i < kRows; ++i) CK_UNROLL(2)
@@ -37,7 +50,9 @@ CK_NOINLINE void complex_multiply(const ComplexProduct& product, const T* a, con
       const T* right = b + row * product.b_piece_row + column * product.b_piece_column;
       for (int64_t begin = 0; begin < depth; begin += kBlock, left += 2 * kBlock) {
         const int64_t count = depth - begin < kBlock ? depth - begin : kBlock;
-        for (int64_t d = 0; d < count; ++d, right += kPair) {
+        for (int64_t d = 0; d < count; ++d, right += kPair, next += ahead.step) {
+          __builtin_prefetch(next, 0, 2);
+          __builtin_prefetch(next + ahead.gap, 0, 2);
           Vec<T> b_re[kVecs], b_im[kVecs];
           CK_UNROLL(2)
           for (int v = 0; v < kVecs; ++v) {
@@ -73,17 +88,24 @@ template <class T, int kVecs, int kBlock>
 CK_INLINE void complex_multiply_rows(const ComplexProduct& product, int64_t rows, const T* a,
                                      const T* b, T* out) {
   const int64_t steps = (rows + kComplexRows - 1) / kComplexRows;
+  const int64_t total = product.piece_rows * product.piece_columns * product.depth;
   for (int64_t step = 0, done = 0; step < steps; ++step) {
     const int64_t count = (rows - done + steps - step - 1) / (steps - step);
     const T* from = a + done * product.a_row;
     T* to = out + done * product.out_row;
-    if (count == 1) complex_multiply<T, 1, kVecs, kBlock>(product, from, b, to);
-    if (count == 2) complex_multiply<T, 2, kVecs, kBlock>(product, from, b, to);
-    if (count == 3) complex_multiply<T, 3, kVecs, kBlock>(product, from, b, to);
-    if (count == 4) complex_multiply<T, 4, kVecs, kBlock>(product, from, b, to);
+    Ahead ahead{reinterpret_cast<const char*>(b), 0, 0};
+    if (product.ahead && step < 2) {
+      const int64_t whole = kVecs * kPairBytes<T>;  // a column of the panel
+      ahead = {reinterpret_cast<const char*>(b + product.ahead), whole / 2, whole};
+      if (steps > 1) ahead = {ahead.from + step * total * (whole / 2), whole / 4, whole / 2};
+    }
+    if (count == 1) complex_multiply<T, 1, kVecs, kBlock>(product, from, b, to, ahead);
+    if (count == 2) complex_multiply<T, 2, kVecs, kBlock>(product, from, b, to, ahead);
+    if (count == 3) complex_multiply<T, 3, kVecs, kBlock>(product, from, b, to, ahead);
+    if (count == 4) complex_multiply<T, 4, kVecs, kBlock>(product, from, b, to, ahead);
     if constexpr (kComplexRows > 4) {
-      if (count == 5) complex_multiply<T, 5, kVecs, kBlock>(product, from, b, to);
-      if (count == 6) complex_multiply<T, 6, kVecs, kBlock>(product, from, b, to);
+      if (count == 5) complex_multiply<T, 5, kVecs, kBlock>(product, from, b, to, ahead);
+      if (count == 6) complex_multiply<T, 6, kVecs, kBlock>(product, from, b, to, ahead);
     }
     done += count;
   }

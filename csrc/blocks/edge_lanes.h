@@ -1,6 +1,7 @@
 // Masked loads at the edges of a row: lanes outside the image read as zero and their memory is not
 // touched. Only where the ISA has them; elsewhere kMaskedLoads is false and kernels copy the rows
-// they need with their padding.
+// they need with their padding. AVX-512 also moves the halves of a vector to and from two rows
+// (kHalfVectors), and picks lanes by an index that is no constant.
 #pragma once
 #include "simd.h"
 
@@ -26,8 +27,53 @@ CK_INLINE Vec<float> load_lanes(const float* from, Mask<float> mask) {
 CK_INLINE Vec<double> load_lanes(const double* from, Mask<double> mask) {
   return Vec<double>(_mm512_maskz_loadu_pd(__mmask8(mask), from));
 }
+constexpr bool kHalfVectors = true;
+// The first lanes of a in the lower half, of b in the upper one. Masks of at most half the lanes.
+CK_INLINE Vec<float> load_halves(const float* a, const float* b, Mask<float> mask) {
+  const __m512 low = _mm512_castps256_ps512(_mm256_maskz_loadu_ps(__mmask8(mask), a));
+  return Vec<float>(_mm512_insertf32x8(low, _mm256_maskz_loadu_ps(__mmask8(mask), b), 1));
+}
+CK_INLINE Vec<double> load_halves(const double* a, const double* b, Mask<double> mask) {
+  const __m512d low = _mm512_castpd256_pd512(_mm256_maskz_loadu_pd(__mmask8(mask), a));
+  return Vec<double>(_mm512_insertf64x4(low, _mm256_maskz_loadu_pd(__mmask8(mask), b), 1));
+}
+// Extracted apart from the store: an extraction to memory faults in masked lanes too.
+CK_INLINE void store_lower(float* to, Mask<float> mask, Vec<float> v) {
+  __m256 lower = _mm512_castps512_ps256(__m512(v));
+  __asm__("" : "+v"(lower));
+  _mm256_mask_storeu_ps(to, __mmask8(mask), lower);
+}
+CK_INLINE void store_upper(float* to, Mask<float> mask, Vec<float> v) {
+  __m256 upper = _mm512_extractf32x8_ps(__m512(v), 1);
+  __asm__("" : "+v"(upper));
+  _mm256_mask_storeu_ps(to, __mmask8(mask), upper);
+}
+CK_INLINE void store_lower(double* to, Mask<double> mask, Vec<double> v) {
+  __m256d lower = _mm512_castpd512_pd256(__m512d(v));
+  __asm__("" : "+v"(lower));
+  _mm256_mask_storeu_pd(to, __mmask8(mask), lower);
+}
+CK_INLINE void store_upper(double* to, Mask<double> mask, Vec<double> v) {
+  __m256d upper = _mm512_extractf64x4_pd(__m512d(v), 1);
+  __asm__("" : "+v"(upper));
+  _mm256_mask_storeu_pd(to, __mmask8(mask), upper);
+}
+// The lower half of a, the upper half of b.
+CK_INLINE Vec<float> join_halves(Vec<float> a, Vec<float> b) {
+  return Vec<float>(_mm512_mask_mov_ps(__m512(a), 0xff00, __m512(b)));
+}
+CK_INLINE Vec<double> join_halves(Vec<double> a, Vec<double> b) {
+  return Vec<double>(_mm512_mask_mov_pd(__m512d(a), 0xf0, __m512d(b)));
+}
+// Lane i = lane at[i] of a followed by b.
+CK_INLINE Vec<float> pick_lanes(Vec<float> a, SimdType<float>::index at, Vec<float> b) {
+  return Vec<float>(_mm512_permutex2var_ps(__m512(a), __m512i(at), __m512(b)));
+}
+CK_INLINE Vec<double> pick_lanes(Vec<double> a, SimdType<double>::index at, Vec<double> b) {
+  return Vec<double>(_mm512_permutex2var_pd(__m512d(a), __m512i(at), __m512d(b)));
+}
 #elif defined(__AVX2__)
-constexpr bool kMaskedLoads = true;
+constexpr bool kMaskedLoads = true, kHalfVectors = false;
 template <class T>
 using Mask = __m256i;
 template <class T>
@@ -45,7 +91,7 @@ CK_INLINE Vec<double> load_lanes(const double* from, Mask<double> mask) {
   return Vec<double>(_mm256_maskload_pd(from, mask));
 }
 #else
-constexpr bool kMaskedLoads = false;
+constexpr bool kMaskedLoads = false, kHalfVectors = false;
 template <class T>
 using Mask = int;
 template <class T>

@@ -243,6 +243,24 @@ void complex_codelet(const T* re, const T* im, int64_t from_step, T* to_re, T* t
     store(to_im + a * to_step, y[a].im);
   });
 }
+// The same of numbers turned by (cos, sin) of their own first.
+template <class T, int N>
+void turned_codelet(const T* re, const T* im, int64_t from_step, T* to_re, T* to_im,
+                    int64_t to_step, const T (*turns)[2]) {
+  Complex<T> x[N], y[N];
+  x[0] = {load(re), load(im)};
+  unroll<N - 1>([&](auto i) CK_LAMBDA {
+    constexpr int j = CK_VALUE(i) + 1;
+    const Vec<T> a = load(re + j * from_step), b = load(im + j * from_step);
+    const Vec<T> c = splat(turns[j][0]), s = splat(turns[j][1]);
+    x[j] = {a * c + b * s, b * c - a * s};
+  });
+  complex_fft<T, N>(x, y);
+  unroll<N>([&](auto a) CK_LAMBDA {
+    store(to_re + a * to_step, y[a].re);
+    store(to_im + a * to_step, y[a].im);
+  });
+}
 template <class T, int N>
 constexpr Codelets<T> codelets_of() {
   return {N, real_codelet<T, N>, inverse_real_codelet<T, N>, complex_codelet<T, N>};
@@ -294,10 +312,9 @@ struct LongFft {
       complex_codelet<T, N1>(re + n * from_step, im + n * from_step, N2 * from_step,
                              half + n * kPair, half + n * kPair + kLanes<T>, kPitch);
     for (int k = 0; k < N1; ++k) {
-      T* row = half + k * kPitch;
-      if (k > 0) turn<false>(row, k);
-      complex_codelet<T, N2>(row, row + kLanes<T>, kPair, to_re + k * to_step, to_im + k * to_step,
-                             N1 * to_step);
+      const T* row = half + k * kPitch;
+      turned_codelet<T, N2>(row, row + kLanes<T>, kPair, to_re + k * to_step, to_im + k * to_step,
+                            N1 * to_step, kTwiddles.values + k * N2);
     }
   }
   static void real(const T* from, int64_t from_step, T* to, int64_t to_step) {
@@ -382,6 +399,47 @@ CK_INLINE const Codelets<T>& codelets(int64_t size) {
   int i = 0;
   while (i + 1 < Table::kCount && Table::kTable[i].size < size) ++i;
   return Table::kTable[i];
+}
+
+// The sizes of complex transforms alone, for images: products of the lengths that every instruction
+// set has, and a few between.
+template <class T>
+struct ComplexFft {
+  int size;
+  void (*run)(const T* re, const T* im, int64_t from_step, T* to_re, T* to_im, int64_t to_step);
+};
+constexpr int64_t kMostImage = 768;
+template <class T>
+struct ImageSizes {
+  template <int N>
+  static constexpr ComplexFft<T> straight() {
+    return {N, complex_codelet<T, N>};
+  }
+  template <int N1, int N2>
+  static constexpr ComplexFft<T> split() {
+    return {N1 * N2, LongFft<T, N1, N2>::complex};
+  }
+  static constexpr ComplexFft<T> kTable[] = {
+      straight<16>(),  straight<32>(),  straight<48>(),  split<8, 8>(),   split<8, 12>(),
+      split<8, 16>(),  split<12, 12>(), split<16, 12>(), split<16, 16>(), split<24, 12>(),
+#if defined(__AVX2__) || defined(__aarch64__)
+      split<20, 16>(),
+#endif
+      split<24, 16>(),
+#if defined(__AVX2__) || defined(__aarch64__)
+      split<28, 16>(),
+#endif
+      split<32, 16>(), split<24, 24>(),
+#if defined(__AVX2__) || defined(__aarch64__)
+      split<40, 16>(),
+#endif
+      split<32, 24>()};
+};
+template <class T>
+CK_INLINE auto image_fft(int64_t size) {
+  int i = 0;
+  while (ImageSizes<T>::kTable[i].size < size) ++i;
+  return ImageSizes<T>::kTable[i].run;
 }
 
 }  // namespace

@@ -44,15 +44,23 @@ CK_INLINE int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
 
 constexpr int kMostAxes = 24;
 
+// One tile of all the image, wrapped around: the zeros beyond one border serve the other too, and
+// taps that never meet the image are left out. The least size.
+CK_INLINE int64_t wrapped_size(int64_t in, int64_t out, int64_t taps, int64_t before) {
+  const int64_t least = min_of(before, out - 1), most = min_of(taps - 1 - before, in - 1);
+  return max_of(in + max_of(least, 0), out + max_of(most, 0));
+}
+// Wrapped around, a tap that never meets a pixel would meet a wrong one.
+CK_INLINE bool meets(const Axis& axis, int64_t tap, int64_t in, int64_t out) {
+  return !axis.wrapped || (tap - axis.shift > -out && tap - axis.shift < in);
+}
+
 // The sizes worth a look in one direction: each is larger than the one before and needs less work.
 template <class T>
 int64_t axes_of(int64_t in, int64_t out, int64_t taps, int64_t before, bool zeros,
                 Axis (&axes)[kMostAxes]) {
   typedef CodeletTable<T> Table;
-  // One tile of all the image, wrapped around: the zeros beyond one border serve the other too, and
-  // taps that never meet the image are left out.
-  const int64_t least = min_of(before, out - 1), most = min_of(taps - 1 - before, in - 1);
-  const int64_t wrapped = max_of(in + max_of(least, 0), out + max_of(most, 0));
+  const int64_t wrapped = wrapped_size(in, out, taps, before);
   int64_t count = 0, best = INT64_MAX;
   for (int i = 0; i < Table::kCount; ++i) {
     const int64_t size = Table::kTable[i].size;
@@ -79,11 +87,14 @@ int64_t axes_of(int64_t in, int64_t out, int64_t taps, int64_t before, bool zero
   return count;
 }
 
-template <class T>
-CK_INLINE double transform_cost(int64_t size) {
+CK_INLINE double log2_of(int64_t size) {  // its ceiling
   int bits = 0;
   while ((int64_t(1) << bits) < size) ++bits;
-  return double(size) * (2 + 1.5 * bits);
+  return bits;
+}
+template <class T>
+CK_INLINE double transform_cost(int64_t size) {
+  return double(size) * (2 + 1.5 * log2_of(size));
 }
 
 // Bands hold about this many tiles: enough to use a weight often once it is loaded, few enough to
@@ -92,8 +103,12 @@ constexpr int64_t kBandTiles = 16;
 constexpr int64_t kBandBytes = 6 << 20;
 // Lanes of groups use a weight once a tile: only the strip that is transposed together gains.
 constexpr int64_t kGroupTiles = 4;
-constexpr int64_t kFewItems = 8, kFewBands = 16;
+constexpr int64_t kFewItems = 8;
+constexpr int64_t kImageBytes = 3 << 20;  // of a pair of tiles, so that it stays in the second cache
 constexpr int64_t kCachedWeights = 4 << 20, kSharedBytes = 8 << 20;
+
+// From the last cache, or from memory with some luck.
+constexpr double kWeightBytesPerCycle = 8;
 
 template <class T>
 CK_INLINE int64_t frequency_bytes(const Tiling& tiling, int64_t vectors) {
@@ -141,25 +156,32 @@ void lay_out(const Problem& problem, Tiling& tiling) {
   tiling.fused = tiling.lanes != kFilters && channels == 1 && filters == 1 &&
                  rows.pieces * columns.pieces == 1;
   const int64_t tile_bytes = frequency_bytes<T>(tiling, tiling.in_vectors);
+  const int64_t all =
+      (tiling.grid_rows + rows.pieces - 1) * (tiling.grid_columns + columns.pieces - 1);
+  // All at once: weights are read once, and every phase has items for many threads. Spectra beyond
+  // the caches would cost more than that saves.
+  const int64_t shared_bytes = tiling.units * (all * tile_bytes +
+                                               tiling.grid_rows * tiling.grid_columns *
+                                                   frequency_bytes<T>(tiling, tiling.out_vectors));
+  tiling.shared = !tiling.fused && shared_bytes <= kSharedBytes;
+  if (tiling.shared) {
+    tiling.band_rows = tiling.grid_rows;
+    tiling.band_columns = tiling.grid_columns;
+    return;
+  }
   int64_t wanted = tiling.lanes == kFilters  ? kBandTiles
                    : tiling.lanes == kGroups ? kGroupTiles
                                              : 1;
   wanted = max_of(min_of(wanted, kBandBytes / tile_bytes), min_of(wanted, 4));
-  int64_t bands = cut_bands(tiling, wanted);
+  const int64_t bands = cut_bands(tiling, wanted);
   // Too few items for a handful of threads: smaller bands, as far as the weights they stream allow.
   const int64_t vectors = tiling.units * tiling.out_vectors;
   if (tiling.lanes == kFilters && bands * vectors < kFewItems) {
     const int64_t least = weight_count<T>(tiling) * int64_t(sizeof(T)) > kCachedWeights ? 8 : 4;
     wanted =
         min_of(wanted, max_of(least, tiling.grid_rows * tiling.grid_columns * vectors / kFewItems));
-    bands = cut_bands(tiling, wanted);
+    cut_bands(tiling, wanted);
   }
-  const int64_t tiles =
-      (tiling.grid_rows + rows.pieces - 1) * (tiling.grid_columns + columns.pieces - 1);
-  // With few bands a range of items would often be part of one, and transform inputs that its
-  // neighbour transforms too. Beyond the second cache, doing so is cheaper than sharing them.
-  tiling.shared = !tiling.fused && bands * tiling.units < kFewBands &&
-                  tiling.units * tiles * tile_bytes <= kSharedBytes;
 }
 
 // Cycles, roughly: only comparisons count.
@@ -181,7 +203,7 @@ double cost(const Tiling& tiling) {
       tiles * tiling.frequencies * rows.pieces * columns.pieces * tiling.depth * tiling.out_vectors;
   const double weights = double(weight_count<T>(tiling)) * sizeof(T);
   const double streamed =
-      weights / tiling.units * bands / 10;  // 10 bytes a cycle from the last cache
+      weights / tiling.units * bands / kWeightBytesPerCycle;
   const double multiply = products * (tiling.lanes == kFilters ? 2
                                       : tiling.lanes == kTiles ? 2.4
                                                                : 4);
@@ -190,6 +212,7 @@ double cost(const Tiling& tiling) {
   const double cycles = in_tiles * tiling.in_vectors * in + tiles * tiling.out_vectors * out +
                         (multiply > streamed ? multiply : streamed) + (tiling.fused ? 0 : spectra) +
                         weights / 16;
+  if (tiling.shared) return cycles;
   // Few items leave threads idle; a little is worth paying against it.
   const double items = bands * tiling.out_vectors;
   return items < kFewItems ? cycles * (1 + 0.04 * (kFewItems - items)) : cycles;

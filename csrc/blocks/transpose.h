@@ -104,6 +104,17 @@ CK_INLINE void transpose_blocks(Vec<double>* a) {
 #endif
 }
 
+// first[0], then rest's last lanes backwards down to its lane 1: what stands at minus the lanes'
+// numbers, where first begins at 0 and rest ends there.
+template <class T>
+CK_INLINE Vec<T> mirrored(Vec<T> first, Vec<T> rest) {
+  if constexpr (kLanes<T> == 2) return CK_SHUFFLE(first, rest, 0, 3);
+  if constexpr (kLanes<T> == 4) return CK_SHUFFLE(first, rest, 0, 7, 6, 5);
+  if constexpr (kLanes<T> == 8) return CK_SHUFFLE(first, rest, 0, 15, 14, 13, 12, 11, 10, 9);
+  if constexpr (kLanes<T> == 16)
+    return CK_SHUFFLE(first, rest, 0, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17);
+}
+
 // a[i][j] <-> a[j][i]. kLanes log2(kLanes) shuffles.
 template <class T>
 CK_INLINE void transpose(Vec<T> (&a)[kLanes<T>]) {

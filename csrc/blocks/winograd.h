@@ -20,7 +20,7 @@ namespace {
 // (without FMA) a product.
 constexpr int kMostRows = kRegisters == 32 ? 14 : kFma ? 6 : 4;
 constexpr int64_t kStretch = 32;  // channels whose half-transformed weights are finished at a time
-constexpr int64_t kJoined = 64;   // rows of up to so many outputs are finished together
+constexpr int64_t kJoined = 20;   // rows of up to so many outputs are finished together
 constexpr int64_t kLine = 16;     // floats between planes: powers of two fall into one cache set
 
 // ---- memory ----

@@ -7,6 +7,7 @@
 // before the inverse.
 #include "blocks/arena.h"
 #include "blocks/complex_gemm.h"
+#include "blocks/fft_image.h"
 #include "blocks/fft_tiles.h"
 #include "kernel.h"
 
@@ -30,6 +31,14 @@ CK_INLINE int64_t spectrum_step(int64_t tiles, int64_t vectors) {
   return (tiles * vectors | 1) * 2 * kLanes<T>;
 }
 
+// Frequencies whose products make an item.
+constexpr int64_t kItemFrequencies = 8;
+// The weights of one frequency, in scalars.
+template <class T>
+CK_INLINE int64_t weights_of_frequency(const Tiling& tiling) {
+  return weight_count<T>(tiling) / (tiling.units * tiling.frequencies);
+}
+
 template <class T>
 struct Parts {
   TileMemory<T> tile;
@@ -49,15 +58,26 @@ Spectra<T> input_spectra(const Tiling& tiling, Arena& from, int64_t rows, int64_
   T* data = take<T>(from, units * tiling.frequencies * step);
   return {data, 0, 0, columns, tiling.in_vectors, step};
 }
+// Where all threads share the spectra: of all inputs, of all outputs.
 template <class T>
-Spectra<T> shared_spectra(const Tiling& tiling, void* base, int64_t& bytes) {
+struct SharedSpectra {
+  Spectra<T> x, y;
+  int64_t bytes;
+};
+template <class T>
+SharedSpectra<T> shared_spectra(const Tiling& tiling, void* base) {
   Arena from = arena(base);
-  Spectra<T> x{};
-  if (tiling.shared)
-    x = input_spectra<T>(tiling, from, tiling.grid_rows + tiling.rows.pieces - 1,
-                         tiling.grid_columns + tiling.columns.pieces - 1, tiling.units);
-  bytes = from.used;
-  return x;
+  SharedSpectra<T> spectra{};
+  if (tiling.shared) {
+    spectra.x = input_spectra<T>(tiling, from, tiling.grid_rows + tiling.rows.pieces - 1,
+                                 tiling.grid_columns + tiling.columns.pieces - 1, tiling.units);
+    const int64_t vectors = tiling.out_vectors;
+    const int64_t step = spectrum_step<T>(tiling.grid_rows * tiling.grid_columns, vectors);
+    spectra.y = {take<T>(from, tiling.units * tiling.frequencies * step), 0, 0,
+                 tiling.grid_columns, vectors, step};
+  }
+  spectra.bytes = from.used;
+  return spectra;
 }
 template <class T>
 Parts<T> scratch_parts(const Tiling& tiling, void* base) {
@@ -69,13 +89,12 @@ Parts<T> scratch_parts(const Tiling& tiling, void* base) {
   parts.tile.work = take<T>(from, tiling.rows.size * fft_pitch<T>(tiling.columns.size));
   parts.tile.line = take<T>(
       from, max_of(whole_vectors<T>(tiling.columns.size), 2 * tiling.rows.size) * kLanes<T>);
-  if (tiling.fused) {
+  if (tiling.fused || tiling.shared) {
     parts.bytes = from.used;
     return parts;
   }
-  if (!tiling.shared)
-    parts.x = input_spectra<T>(tiling, from, tiling.band_rows + tiling.rows.pieces - 1,
-                               tiling.band_columns + tiling.columns.pieces - 1, 1);
+  parts.x = input_spectra<T>(tiling, from, tiling.band_rows + tiling.rows.pieces - 1,
+                             tiling.band_columns + tiling.columns.pieces - 1, 1);
   const int64_t tiles = tiling.band_rows * tiling.band_columns, vectors = together(tiling);
   const int64_t step = spectrum_step<T>(tiles, vectors);
   parts.y = {take<T>(from, tiling.frequencies * step), 0, 0, tiling.band_columns, vectors, step};
@@ -109,10 +128,6 @@ Packing<T> packing_parts(const Tiling& tiling, void* base) {
 
 // ---- weights
 
-// Wrapped around, a tap that never meets a pixel would meet a wrong one.
-CK_INLINE bool meets(const Axis& axis, int64_t tap, int64_t in, int64_t out) {
-  return !axis.wrapped || (tap - axis.shift > -out && tap - axis.shift < in);
-}
 // parts.spectrum = conj(transform) / tile area of one piece of the filters filter[lane], channel c
 // of their group.
 template <class T>
@@ -145,8 +160,8 @@ void transform_filters(const Problem& problem, const Tiling& tiling, const T* w,
   }
 }
 
-// Weights: [unit][out vector][frequency][piece][channel], a complex vector each; kTiles: a complex
-// number each.
+// Weights: [unit][frequency][out vector][piece][channel], a complex vector each; kTiles: a complex
+// number each. In this order products of one frequency after the other stream them once.
 template <class T>
 void prepare(const Problem& problem, const void* w, void* packed) {
   const Tiling tiling = tiling_of<T>(problem);
@@ -171,7 +186,7 @@ void prepare(const Problem& problem, const void* w, void* packed) {
             const T* from = parts.spectrum + f * 2 * kLanes<T>;
             if (tiling.lanes != kTiles) {
               T* to =
-                  parts.weights + (((unit * vectors + vector) * tiling.frequencies + f) * depth +
+                  parts.weights + (((unit * tiling.frequencies + f) * vectors + vector) * depth +
                                    piece * tiling.depth + c) *
                                       width;
               store(to, load(from));
@@ -179,7 +194,9 @@ void prepare(const Problem& problem, const void* w, void* packed) {
             } else {
               for (int l = 0; l < kLanes<T> && filter[l] >= 0; ++l) {
                 T* to = parts.weights +
-                        ((filter[l] * tiling.frequencies + f) * depth + piece * tiling.depth + c) *
+                        (((unit * tiling.frequencies + f) * filters + filter[l] - unit * filters) *
+                             depth +
+                         piece * tiling.depth + c) *
                             width;
                 to[0] = from[l];
                 to[1] = from[kLanes<T> + l];
@@ -221,15 +238,15 @@ void transform_inputs(const Problem& problem, const Tiling& tiling, const T* x, 
 
 // ---- products
 
-// parts.y = the products of the band's tiles with `count` out vectors of a unit.
+// y = at frequencies [begin, end), the products of the tiles of a rectangle with `count` out vectors
+// of a unit, from `vector` on; the first of them stands in y's first place. weights: of the unit.
 template <class T>
-CK_NOINLINE void multiply(const Tiling& tiling, const T* weights, int64_t unit, int64_t vector,
-                          int64_t count, int64_t row, int64_t column, int64_t rows, int64_t columns,
-                          const Spectra<T>& x, const Parts<T>& parts) {
-  const Spectra<T>& y = parts.y;
+CK_NOINLINE void multiply(const Tiling& tiling, const T* weights, int64_t vector, int64_t count,
+                          int64_t begin, int64_t end, int64_t row, int64_t column, int64_t rows,
+                          int64_t columns, const Spectra<T>& x, const Spectra<T>& y) {
   const int64_t pair = 2 * kLanes<T>, width = weight_width<T>(tiling);
   const int64_t depth = tiling.rows.pieces * tiling.columns.pieces * tiling.depth;
-  const int64_t vector_step = tiling.frequencies * depth * width;
+  const int64_t vector_step = depth * width;
   const int64_t x_tile = x.vectors * pair, w_piece = tiling.depth * width;
   ComplexProduct product{};
   product.depth = tiling.depth;
@@ -254,23 +271,32 @@ CK_NOINLINE void multiply(const Tiling& tiling, const T* weights, int64_t unit, 
   // Rows of whole tiles follow each other: one long run instead of several short ones.
   int64_t run = columns, runs = rows;
   if (columns == x.columns && columns == y.columns) run = rows * columns, runs = 1;
-  const T* w = weights + (unit * tiling.out_vectors + vector) * vector_step;
-  const T* from = x.data + ((row - x.row) * x.columns + column - x.column) * x_tile;
-  for (int64_t f = 0; f < tiling.frequencies; ++f, w += depth * width)
-    for (int64_t i = 0; i < runs; ++i) {
-      const T* in = from + f * x.step + i * x.columns * x_tile;
-      T* out = y.data + f * y.step + i * y.columns * y.vectors * pair;
-      if (tiling.lanes == kFilters && count == 2) {
-        if constexpr (kComplexVecs == 2)
-          complex_multiply_rows<T, 2, kLanes<T>>(product, run, in, w, out);
-      } else if (tiling.lanes == kFilters) {
-        complex_multiply_rows<T, 1, kLanes<T>>(product, run, in, w, out);
-      } else {
-        for (int64_t tile = 0; tile < run; ++tile, in += x_tile, out += y.vectors * pair)
-          if (tiling.lanes == kTiles)
-            complex_multiply_rows<T, 1, 1>(product, count, w, in, out);
-          else
-            complex_multiply_lanes<T>(product, in, w, out);
+  const int64_t most = together(tiling);
+  const T* corner = x.data + ((row - x.row) * x.columns + column - x.column) * x_tile;
+  for (int64_t f = begin; f < end; ++f)
+    for (int64_t done = 0; done < count; done += most) {
+      const int64_t vectors = min_of(most, count - done);
+      const T* w = weights + (f * tiling.out_vectors + vector + done) * vector_step;
+      // The next weights are these' neighbours, or, where others do those, the next frequency's.
+      const bool last = done + vectors == count && count < tiling.out_vectors;
+      product.ahead = (last ? tiling.out_vectors - count + vectors : vectors) * vector_step;
+      for (int64_t i = 0; i < runs; ++i) {
+        const T* in = corner + f * x.step + i * x.columns * x_tile;
+        T* out = y.data + f * y.step + (i * y.columns * y.vectors + done) * pair;
+        if (tiling.lanes == kFilters && vectors == 2) {
+          if constexpr (kComplexVecs == 2)
+            complex_multiply_rows<T, 2, kLanes<T>>(product, run, in, w, out);
+        } else if (tiling.lanes == kFilters) {
+          complex_multiply_rows<T, 1, kLanes<T>>(product, run, in, w, out);
+        } else {
+          product.ahead = 0;
+          for (int64_t tile = 0; tile < run; ++tile, in += x_tile, out += y.vectors * pair)
+            if (tiling.lanes == kTiles)
+              complex_multiply_rows<T, 1, 1>(product, vectors, w, in, out);
+            else
+              complex_multiply_lanes<T>(product, in, w, out);
+        }
+        product.ahead = 0;  // fetched once
       }
     }
 }
@@ -284,6 +310,10 @@ CK_NOINLINE void filter_tile(const Tiling& tiling, const TileFft<T>& fft, const 
   const auto multiply = [&](T* column, int64_t first, int64_t count) CK_LAMBDA {
     const T* w = weights + first * (one ? 2 : kPair);
     for (int64_t f = 0; f < count; ++f, column += kPair) {
+      if (!one) {  // the next column's, while this one is transformed back
+        __builtin_prefetch(w + (f + fft.down.size) * kPair, 0, 2);
+        __builtin_prefetch(w + (f + fft.down.size) * kPair + kLanes<T>, 0, 2);
+      }
       const Vec<T> re = load(column), im = load(column + kLanes<T>);
       const Vec<T> w_re = one ? splat(w[2 * f]) : load(w + f * kPair);
       const Vec<T> w_im = one ? splat(w[2 * f + 1]) : load(w + f * kPair + kLanes<T>);
@@ -303,31 +333,34 @@ Sizes sizes(const Problem& problem) {
   const Tiling tiling = tiling_of<T>(problem);
   Sizes bytes{};
   bytes.packed = packing_parts<T>(tiling, nullptr).bytes;
-  shared_spectra<T>(tiling, nullptr, bytes.shared);
+  bytes.shared = shared_spectra<T>(tiling, nullptr).bytes;
   bytes.scratch = scratch_parts<T>(tiling, nullptr).bytes;
   return bytes;
 }
 
-// Phase 0, if inputs are shared: a strip of tiles of one input vector. Phase 1: one out vector of a
-// band.
+// Where spectra are shared, phase 0: a strip of tiles of one input vector; phase 1: some
+// frequencies; phase 2: one out vector of a row of tiles. Otherwise phase 2 is all: one out vector
+// of a band.
 template <class T>
 int64_t items(const Problem& problem, int64_t phase) {
   const Tiling tiling = tiling_of<T>(problem);
-  if (phase == 0) {
-    if (!tiling.shared) return 0;
+  if (!tiling.shared)
+    return phase < 2 ? 0
+                     : ceil_div(tiling.grid_rows, tiling.band_rows) *
+                           ceil_div(tiling.grid_columns, tiling.band_columns) * tiling.units *
+                           tiling.out_vectors;
+  if (phase == 0)
     return tiling.units * tiling.in_vectors * (tiling.grid_rows + tiling.rows.pieces - 1) *
            ceil_div(tiling.grid_columns + tiling.columns.pieces - 1, strip_tiles(tiling));
-  }
-  return ceil_div(tiling.grid_rows, tiling.band_rows) *
-         ceil_div(tiling.grid_columns, tiling.band_columns) * tiling.units * tiling.out_vectors;
+  return phase == 1 ? tiling.units * ceil_div(tiling.frequencies, kItemFrequencies)
+                    : tiling.units * tiling.out_vectors * tiling.grid_rows;
 }
 
 template <class T>
 void run_inputs(const Problem& problem, const Tiling& tiling, int64_t begin, int64_t end,
                 const Operands& operands) {
   const Parts<T> parts = scratch_parts<T>(tiling, operands.scratch);
-  int64_t bytes;
-  const Spectra<T> x = shared_spectra<T>(tiling, operands.shared, bytes);
+  const Spectra<T> x = shared_spectra<T>(tiling, operands.shared).x;
   const int64_t all = tiling.grid_columns + tiling.columns.pieces - 1, most = strip_tiles(tiling);
   const int64_t strips = ceil_div(all, most), rows = tiling.grid_rows + tiling.rows.pieces - 1;
   for (int64_t i = begin; i < end; ++i) {
@@ -358,16 +391,61 @@ void run_fused(const Problem& problem, const Tiling& tiling, const T* weights, i
   }
 }
 
+// Inverse and store of a row of tiles from (row, column) on whose spectra stand from `place` on, the
+// vector `which` of each.
+template <class T>
+void store_tiles(const Problem& problem, const Tiling& tiling, const Operands& operands,
+                 int64_t unit, int64_t vector, int64_t which, int64_t row, int64_t column,
+                 int64_t tiles, int64_t place, const Spectra<T>& y, const Parts<T>& parts) {
+  const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const T* from = y.data + ((place + tile) * y.vectors + which) * 2 * kLanes<T>;
+    inverse_columns(fft, from, y.step, parts.tile.work);
+    store_tile(problem, tiling, operands, unit, vector, row, column + tile, parts.tile);
+  }
+}
+
+template <class T>
+void run_products(const Tiling& tiling, int64_t begin, int64_t end, const Operands& operands) {
+  const SharedSpectra<T> spectra = shared_spectra<T>(tiling, operands.shared);
+  const T* weights = packing_parts<T>(tiling, const_cast<void*>(operands.packed)).weights;
+  const int64_t chunks = ceil_div(tiling.frequencies, kItemFrequencies);
+  for (int64_t i = begin; i < end;) {
+    const int64_t unit = i / chunks, first = i % chunks, last = min_of(chunks, first + end - i);
+    Spectra<T> x = spectra.x, y = spectra.y;
+    x.data += unit * tiling.frequencies * x.step;
+    y.data += unit * tiling.frequencies * y.step;
+    multiply(tiling, weights + unit * tiling.frequencies * weights_of_frequency<T>(tiling), 0,
+             tiling.out_vectors, first * kItemFrequencies,
+             min_of(last * kItemFrequencies, tiling.frequencies), 0, 0, tiling.grid_rows,
+             tiling.grid_columns, x, y);
+    i += last - first;
+  }
+}
+
+template <class T>
+void run_outputs(const Problem& problem, const Tiling& tiling, int64_t begin, int64_t end,
+                 const Operands& operands) {
+  const Parts<T> parts = scratch_parts<T>(tiling, operands.scratch);
+  const Spectra<T> all = shared_spectra<T>(tiling, operands.shared).y;
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t row = i % tiling.grid_rows, vector = i / tiling.grid_rows % tiling.out_vectors;
+    const int64_t unit = i / tiling.grid_rows / tiling.out_vectors;
+    Spectra<T> y = all;
+    y.data += unit * tiling.frequencies * y.step;
+    store_tiles(problem, tiling, operands, unit, vector, vector, row, 0, tiling.grid_columns,
+                row * y.columns, y, parts);
+  }
+}
+
 template <class T>
 void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int64_t end,
                const Operands& operands) {
   const Parts<T> parts = scratch_parts<T>(tiling, operands.scratch);
-  int64_t bytes;
-  Spectra<T> x = shared_spectra<T>(tiling, operands.shared, bytes);
-  const T* shared = x.data;
-  const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
+  Spectra<T> x = parts.x;
   const T* weights = packing_parts<T>(tiling, const_cast<void*>(operands.packed)).weights;
   const int64_t across = ceil_div(tiling.grid_columns, tiling.band_columns);
+  const int64_t unit_weights = weights_of_frequency<T>(tiling);
   for (int64_t i = begin, last = -1; i < end;) {
     const int64_t first = i % tiling.out_vectors, unit = i / tiling.out_vectors % tiling.units;
     const int64_t band = i / tiling.out_vectors / tiling.units;
@@ -385,11 +463,8 @@ void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int6
                     min_of(most, columns - done), operands, parts);
       continue;
     }
-    if (tiling.shared) {
-      x.data = const_cast<T*>(shared) + unit * tiling.frequencies * x.step;
-    } else if (band * tiling.units + unit != last) {  // else the last out vectors left them there
+    if (band * tiling.units + unit != last) {  // else the last out vectors left them there
       last = band * tiling.units + unit;
-      x = parts.x;
       x.row = row;
       x.column = column;
       for (int64_t vector = 0; vector < tiling.in_vectors; ++vector)
@@ -398,16 +473,12 @@ void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int6
             transform_inputs(problem, tiling, static_cast<const T*>(operands.x), unit, vector,
                              row + j, column + done, min_of(most, all - done), x, parts);
     }
-    multiply(tiling, weights, unit, first, count, row, column, rows, columns, x, parts);
-    const Spectra<T>& y = parts.y;
+    const T* w = weights + unit * tiling.frequencies * unit_weights;
+    multiply(tiling, w, first, count, 0, tiling.frequencies, row, column, rows, columns, x, parts.y);
     for (int64_t which = 0; which < count; ++which)
       for (int64_t j = 0; j < rows; ++j)
-        for (int64_t tile = 0; tile < columns; ++tile) {
-          const int64_t place = (j * y.columns + tile) * y.vectors + which;
-          inverse_columns(fft, y.data + place * 2 * kLanes<T>, y.step, parts.tile.work);
-          store_tile(problem, tiling, operands, unit, first + which, row + j, column + tile,
-                     parts.tile);
-        }
+        store_tiles(problem, tiling, operands, unit, first + which, which, row + j, column, columns,
+                    j * parts.y.columns, parts.y, parts);
   }
 }
 
@@ -415,16 +486,100 @@ template <class T>
 void run(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
          const Operands& operands) {
   const Tiling& tiling = *static_cast<const Tiling*>(operands.packed);
-  if (phase == 0)
-    run_inputs<T>(problem, tiling, begin, end, operands);
-  else
+  if (!tiling.shared)
     run_bands<T>(problem, tiling, begin, end, operands);
+  else if (phase == 0)
+    run_inputs<T>(problem, tiling, begin, end, operands);
+  else if (phase == 1)
+    run_products<T>(tiling, begin, end, operands);
+  else
+    run_outputs<T>(problem, tiling, begin, end, operands);
+}
+
+// ---- images: pairs of tiles
+
+// One-dimensional filters gain nothing from tiles of both directions.
+template <class T>
+bool image_prefers(const Problem& problem) {
+  ImageTiling tiling{};
+  return problem.c == problem.groups && problem.k == problem.groups &&
+         problem.groups < kLanes<T> && problem.r > 1 && problem.s > 1 &&
+         image_tiling<T>(problem, tiling);
+}
+template <class T>
+Sizes image_sizes(const Problem& problem) {
+  ImageTiling tiling{};
+  image_tiling<T>(problem, tiling);
+  Sizes bytes{};
+  bytes.packed = image_packing<T>(tiling, problem.groups, nullptr).bytes;
+  bytes.scratch = image_memory<T>(tiling, nullptr).bytes;
+  if (tiling.shared)
+    bytes.shared = problem.groups * tiling.pairs * pair_size<T>(tiling) * int64_t(sizeof(T));
+  return bytes;
+}
+// Where pairs are shared, phase 0: a strip of columns; 1: rows; 2: a strip back. Otherwise phase 2
+// is all: a pair.
+template <class T>
+int64_t image_items(const Problem& problem, int64_t phase) {
+  ImageTiling tiling{};
+  image_tiling<T>(problem, tiling);
+  const int64_t pairs = problem.groups * tiling.pairs;
+  if (!tiling.shared) return phase < 2 ? 0 : pairs;
+  return pairs * (phase == 0   ? image_strips(tiling.in_blocks)
+                  : phase == 1 ? tiling.row_blocks
+                               : image_strips(tiling.out_blocks));
+}
+template <class T>
+void image_prepare(const Problem& problem, const void* w, void* packed) {
+  ImageTiling tiling{};
+  image_tiling<T>(problem, tiling);
+  const ImagePacking<T> parts = image_packing<T>(tiling, problem.groups, packed);
+  *parts.tiling = tiling;
+  const int64_t weights = tiling.weight_blocks * tiling.columns.size * 2 * kLanes<T>;
+  for (int64_t group = 0; group < problem.groups; ++group)
+    prepare_image<T>(tiling, problem, static_cast<const T*>(w) + group * problem.r * problem.s,
+                     parts.weights + group * weights, parts);
+}
+template <class T>
+void image_run(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
+               const Operands& operands) {
+  const ImageTiling& tiling = *static_cast<const ImageTiling*>(operands.packed);
+  const ImagePacking<T> packing =
+      image_packing<T>(tiling, problem.groups, const_cast<void*>(operands.packed));
+  const ImageMemory<T> memory = image_memory<T>(tiling, operands.scratch);
+  const int64_t weights = tiling.weight_blocks * tiling.columns.size * 2 * kLanes<T>;
+  const int64_t blocks[] = {image_strips(tiling.in_blocks), tiling.row_blocks,
+                            image_strips(tiling.out_blocks)};
+  const int64_t most = tiling.shared ? blocks[phase] : 1;
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t pair = i / most % tiling.pairs, group = i / most / tiling.pairs;
+    T* work = tiling.shared ? static_cast<T*>(operands.shared) + i / most * pair_size<T>(tiling)
+                            : memory.work;
+    const T* w = packing.weights + group * weights;
+    for (int64_t part = tiling.shared ? phase : 0; part <= phase; ++part) {
+      const int64_t first = tiling.shared ? i % most : 0;
+      const int64_t last = tiling.shared ? first + 1 : blocks[part];
+      for (int64_t block = first; block < last; ++block) {
+        if (part == 0)
+          image_columns(problem, tiling, static_cast<const T*>(operands.x), group, pair, block,
+                        work);
+        else if (part == 1)
+          image_rows(tiling, w, block, work, memory.line);
+        else
+          image_outputs(problem, tiling, operands, group, pair, block, work);
+      }
+    }
+  }
 }
 
 const Kernel kKernels[] = {
-    {"float32", kFloat32, kNchw, kNchw, always, sizes<float>, 2, items<float>, prepare<float>,
+    {"float32 image", kFloat32, kNchw, kNchw, image_prefers<float>, image_sizes<float>, 3,
+     image_items<float>, image_prepare<float>, image_run<float>},
+    {"float64 image", kFloat64, kNchw, kNchw, image_prefers<double>, image_sizes<double>, 3,
+     image_items<double>, image_prepare<double>, image_run<double>},
+    {"float32", kFloat32, kNchw, kNchw, always, sizes<float>, 3, items<float>, prepare<float>,
      run<float>},
-    {"float64", kFloat64, kNchw, kNchw, always, sizes<double>, 2, items<double>, prepare<double>,
+    {"float64", kFloat64, kNchw, kNchw, always, sizes<double>, 3, items<double>, prepare<double>,
      run<double>},
 };
 

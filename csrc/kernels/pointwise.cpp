@@ -2,17 +2,17 @@
 //
 // Pixel i = p q_count + q of the output reads x at row p u - pad_top, column q v - pad_left.
 //
-// A 1x1 filter is a matrix product. Its pixels are copied a few panels at a time, padding, strides
-// and foreign layouts undone on the way; where the rows of x follow each other and few filters
-// would use the copy, they are read in place.
+// A 1x1 filter is a matrix product whose tiles run at the FMA peak as soon as what they read lies
+// in the second level of cache: the rest of a layer is moving x in and y out. So lines are fetched
+// long before they are needed: the next pixels of x and the next weights while a tile is computed,
+// and y's own lines, which a store would else wait for, at the start of the tile that fills them.
 //
 // Two variants, for what fills the vectors: pixels, or filters where an image has so few pixels
 // that vectors of them would be half empty. The order of a sum is the same in both: channels
 // upwards, partial sums of kPartial channels.
 #include "blocks/arena.h"
-#include "blocks/epilogue.h"
 #include "blocks/gemm.h"
-#include "blocks/window.h"
+#include "blocks/pointwise_pixels.h"
 #include "kernel.h"
 
 namespace convkit {
@@ -23,22 +23,30 @@ namespace {
 
 // A tile of a product: sum[i][v] over d of a[d a_depth + i] b[d b_depth + v lanes ..]. The last
 // vector of b stands at `last`, which may overlap its neighbour, so that nothing is read past the
-// end of an image.
+// end of an image. The vectors of b also go to `keep`, side by side, if kKeep.
 template <class T>
 struct Product {
   const T* a;
   int64_t a_depth;
   const T* b;
   int64_t b_depth, last, depth;
+  T* keep;
+  Fetch<T> fetch;
 };
 
-template <class T, int kRows, int kVecs>
+template <class T, int kRows, int kVecs, bool kKeep>
 CK_INLINE void product(const Product<T>& of, Vec<T> (&sum)[kRows][kVecs]) {
   const T *a = of.a, *b = of.b;
+  T* keep = of.keep;
   const auto one_depth = [&]() __attribute__((always_inline)) {
     Vec<T> right[kVecs];
     CK_UNROLL(8)
     for (int v = 0; v < kVecs; ++v) right[v] = load(b + (v == kVecs - 1 ? of.last : v * kLanes<T>));
+    if constexpr (kKeep) {
+      CK_UNROLL(8)
+      for (int v = 0; v < kVecs; ++v) store(keep + v * kLanes<T>, right[v]);
+      keep += kVecs * kLanes<T>;
+    }
     CK_UNROLL(32)
     for (int i = 0; i < kRows; ++i) {
       const Vec<T> left = splat(a[i]);
@@ -49,6 +57,7 @@ CK_INLINE void product(const Product<T>& of, Vec<T> (&sum)[kRows][kVecs]) {
     b += of.b_depth;
   };
   Vec<T> total[kRows][kVecs];
+  Fetch<T> fetch = of.fetch;
   for (int64_t done = 0;;) {
     const int64_t stop = of.depth - done < kPartial ? of.depth : done + kPartial;
     const bool first = done == 0;
@@ -56,6 +65,10 @@ CK_INLINE void product(const Product<T>& of, Vec<T> (&sum)[kRows][kVecs]) {
     for (int i = 0; i < kRows; ++i) {
       CK_UNROLL(8)
       for (int v = 0; v < kVecs; ++v) sum[i][v] = Vec<T>{};
+    }
+    for (; done < stop && fetch.count > 0; ++done) {
+      fetch_line(fetch);
+      one_depth();
     }
     CK_UNROLL(4)
     for (; done < stop; ++done) one_depth();
@@ -74,63 +87,6 @@ CK_INLINE void product(const Product<T>& of, Vec<T> (&sum)[kRows][kVecs]) {
   }
 }
 
-// ---- pixels in and out -----------------------------------------------------------------------
-
-CK_INLINE bool rows_follow(const Problem& problem, const Strides& strides) {
-  return problem.p == 1 || strides.h == problem.q * strides.w;
-}
-// Whether pixel i of every channel stands at x + i; equal sizes at stride 1 mean that there is no
-// padding.
-CK_INLINE bool in_place(const Problem& problem) {
-  return problem.stride_h == 1 && problem.stride_w == 1 && problem.p == problem.h &&
-         problem.q == problem.w && problem.x.w == 1 && rows_follow(problem, problem.x);
-}
-CK_INLINE bool flat_output(const Problem& problem, const Operands& operands) {
-  return rows_follow(problem, problem.y) &&
-         (!operands.epilogue.residual || rows_follow(problem, problem.residual));
-}
-
-// to[c][i] = pixel first + i of channel c for i < count; zero up to the pitch's multiple `filled`.
-template <class T>
-void copy_pixels(const Problem& problem, const T* x, int64_t first, int64_t count, int64_t filled,
-                 int64_t pitch, T* to) {
-  if (in_place(problem)) {
-    for (int64_t c = 0; c < problem.c; ++c, to += pitch) {
-      const T* from = x + c * problem.x.c + first;
-      int64_t i = 0;
-      for (; i + kLanes<T> <= count; i += kLanes<T>) store(to + i, load(from + i));
-      if (i < count) store(to + i, load_first(from + i, count - i));
-    }
-    return;
-  }
-  for (int64_t c = 0; c < problem.c; ++c, to += pitch) {
-    int64_t p = first / problem.q, q = first % problem.q;
-    for (int64_t i = 0; i < count; ++p, q = 0) {
-      const int64_t run = problem.q - q < count - i ? problem.q - q : count - i;
-      read_every(problem, x, c, p * problem.stride_h - problem.pad_top,
-                 q * problem.stride_w - problem.pad_left, problem.stride_w, run, to + i);
-      i += run;
-    }
-    for (int64_t i = count; i < filled; ++i) to[i] = T(0);
-  }
-}
-
-// Finishes and stores count pixels of one filter, from pixel first on. sums is changed.
-template <class T>
-CK_NOINLINE void store_pixels(const Problem& problem, const Operands& operands, bool flat,
-                              int64_t filter, int64_t first, int64_t count, T* sums) {
-  if (flat) {
-    finish_row(problem, operands, filter, 0, first, sums, count);
-    return;
-  }
-  int64_t p = first / problem.q, q = first % problem.q;
-  for (int64_t i = 0; i < count; ++p, q = 0) {
-    const int64_t run = problem.q - q < count - i ? problem.q - q : count - i;
-    finish_row(problem, operands, filter, p, q, sums + i, run);
-    i += run;
-  }
-}
-
 // ---- variant "pixels": a = filters, b = pixels -----------------------------------------------
 
 // Sums in registers: 8 x 3 of 32, 6 x 2 of 16, 4 x 2 where a product needs a register too. With 16
@@ -143,6 +99,7 @@ constexpr int kPixelVecs = kRegisters == 32 ? 3 : 2;
 // tiles. Per chunk the filters come outermost and its panels innermost: each output plane is then
 // written in runs of a chunk, which the hardware prefetcher follows; with panels outermost every
 // short piece lies on another page.
+constexpr int64_t kMostPanels = 16;  // of a chunk
 struct PixelGrid {
   int64_t pixels, vecs, panels, chunks, tiles, tiles_per_group, groups;
   int64_t chunk_pixels;  // of the largest chunk
@@ -160,7 +117,7 @@ PixelGrid pixel_grid(const Problem& problem) {
   grid.vecs = (grid.pixels + kLanes<T> - 1) / kLanes<T>;
   grid.panels = (grid.vecs + kPixelVecs - 1) / kPixelVecs;
   int64_t chunk = chunk_bytes / (panel_bytes * problem.c);
-  chunk = chunk < 2 ? 2 : chunk > 16 ? 16 : chunk;
+  chunk = chunk < 2 ? 2 : chunk > kMostPanels ? kMostPanels : chunk;
   grid.chunks = (grid.panels + chunk - 1) / chunk;
   const int64_t panels = (grid.panels + grid.chunks - 1) / grid.chunks;
   grid.chunk_pixels = panels * kPixelVecs * kLanes<T>;
@@ -180,13 +137,26 @@ CK_INLINE int64_t tile_rows(const Problem& problem, int64_t first) {
 }
 
 template <class T>
-Sizes pixel_sizes(const Problem& problem) {
+struct PixelParts {
+  T *copy, *line;  // [panel][c][pixel of the panel] of one chunk; one row of it
+  int64_t bytes;
+};
+template <class T>
+PixelParts<T> pixel_parts(const Problem& problem, void* base) {
   const PixelGrid grid = pixel_grid<T>(problem);
-  const int64_t last = (grid.tiles - 1) * kFilters;
-  Arena packed = arena(nullptr), scratch = arena(nullptr);
+  Arena from = arena(base);
+  PixelParts<T> parts{};
+  parts.copy = take<T>(from, problem.c * grid.chunk_pixels);
+  parts.line = take<T>(from, grid.chunk_pixels + 2 * kLanes<T>);
+  parts.bytes = from.used;
+  return parts;
+}
+template <class T>
+Sizes pixel_sizes(const Problem& problem) {
+  const int64_t last = (pixel_grid<T>(problem).tiles - 1) * kFilters;
+  Arena packed = arena(nullptr);
   take<T>(packed, (last + tile_rows(problem, last)) * problem.c);
-  take<T>(scratch, problem.c * grid.chunk_pixels);
-  return {packed.used, 0, scratch.used};
+  return {packed.used, 0, pixel_parts<T>(problem, nullptr).bytes};
 }
 template <class T>
 int64_t pixel_items(const Problem& problem, int64_t) {
@@ -206,27 +176,45 @@ void pixel_prepare(const Problem& problem, const void* w, void* packed) {
   }
 }
 
-// Where a tile goes: pixels [first, first + count) of filters [filter, filter + filters).
+// Where a tile goes: pixels [first, first + count) of filters [filter, filter + filters). The
+// last vector of sums begins at pixel first + last.
 template <class T>
 struct Target {
   const Problem& problem;
   const Operands& operands;
   Bounds<T> bounds;
   bool flat, plain;  // plain: whole vectors can go from registers to memory
-  int64_t filter, filters, first, count;
+  int64_t filter, filters, first, count, last;
 };
 
-template <class T, int kRows, int kVecs>
+// Fetches the lines of a tile of y, or of the residual, that this tile is about to need.
+template <class T, int kRows, int kVecs, int kWrite>
+CK_INLINE void fetch_tile(const T* at, int64_t pitch) {
+  CK_UNROLL(32)
+  for (int i = 0; i < kRows; ++i) {
+    for (int64_t j = 0; j < kVecs * kLanes<T>; j += kLine<T>)
+      __builtin_prefetch(at + i * pitch + j, kWrite, 3);
+    __builtin_prefetch(at + i * pitch + kVecs * kLanes<T> - 1, kWrite, 3);
+  }
+}
+
+template <class T, int kRows, int kVecs, bool kKeep>
 CK_NOINLINE void pixel_tile(const Product<T>& of, const Target<T>& to) {
-  Vec<T> sum[kRows][kVecs];
-  product<T, kRows, kVecs>(of, sum);
   const Problem& problem = to.problem;
+  const bool plain =
+      to.plain && to.count == kVecs * kLanes<T> && to.filters == kRows;
+  T* y = static_cast<T*>(to.operands.y) + to.filter * problem.y.c + to.first;
+  const T* residual = static_cast<const T*>(to.operands.epilogue.residual);
+  if (residual) residual += to.filter * problem.residual.c + to.first;
+  const int64_t y_pitch = problem.y.c, residual_pitch = problem.residual.c;
+  if (plain) {
+    fetch_tile<T, kRows, kVecs, 1>(y, y_pitch);
+    if (residual && residual != y) fetch_tile<T, kRows, kVecs, 0>(residual, residual_pitch);
+  }
+  Vec<T> sum[kRows][kVecs];
+  product<T, kRows, kVecs, kKeep>(of, sum);
   const T* biases = static_cast<const T*>(to.operands.epilogue.bias);
-  if (to.plain && to.count == kVecs * kLanes<T> && to.filters == kRows) {
-    T* y = static_cast<T*>(to.operands.y) + to.filter * problem.y.c + to.first;
-    const T* residual = static_cast<const T*>(to.operands.epilogue.residual);
-    if (residual) residual += to.filter * problem.residual.c + to.first;
-    const int64_t y_pitch = problem.y.c, residual_pitch = problem.residual.c;
+  if (plain) {
     const Vec<T> low = splat(to.bounds.low), high = splat(to.bounds.high);
     CK_UNROLL(32)
     for (int i = 0; i < kRows; ++i) {
@@ -246,33 +234,40 @@ CK_NOINLINE void pixel_tile(const Product<T>& of, const Target<T>& to) {
   for (int i = 0; i < kRows; ++i) {
     CK_UNROLL(8)
     for (int v = 0; v < kVecs; ++v)
-      store(rows[i] + kLanes<T> + (v == kVecs - 1 ? of.last : v * kLanes<T>), sum[i][v]);
+      store(rows[i] + kLanes<T> + (v == kVecs - 1 ? to.last : v * kLanes<T>), sum[i][v]);
   }
   for (int64_t i = 0; i < to.filters; ++i)
     store_pixels(problem, to.operands, to.flat, to.filter + i, to.first, to.count,
                  rows[i] + kLanes<T>);
 }
 
-template <class T, int kVecs>
+template <class T, int kVecs, bool kKeep>
 CK_INLINE void pixel_tile_of(int64_t rows, const Product<T>& of, const Target<T>& to) {
   if constexpr (kFilters > 4)
-    if (rows == kFilters) return pixel_tile<T, kFilters, kVecs>(of, to);
-  if (rows == 4) return pixel_tile<T, 4, kVecs>(of, to);
-  if (rows == 2) return pixel_tile<T, 2, kVecs>(of, to);
-  return pixel_tile<T, 1, kVecs>(of, to);
+    if (rows == kFilters) return pixel_tile<T, kFilters, kVecs, kKeep>(of, to);
+  if (rows == 4) return pixel_tile<T, 4, kVecs, kKeep>(of, to);
+  if (rows == 2) return pixel_tile<T, 2, kVecs, kKeep>(of, to);
+  return pixel_tile<T, 1, kVecs, kKeep>(of, to);
+}
+template <class T, bool kKeep>
+CK_INLINE void pixel_tile_of(int64_t rows, int64_t vecs, const Product<T>& of,
+                             const Target<T>& to) {
+  if constexpr (kPixelVecs == 3)
+    if (vecs == 3) return pixel_tile_of<T, 3, kKeep>(rows, of, to);
+  if (vecs == 2) return pixel_tile_of<T, 2, kKeep>(rows, of, to);
+  return pixel_tile_of<T, 1, kKeep>(rows, of, to);
 }
 
 template <class T>
 void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
                const Operands& operands) {
   const PixelGrid grid = pixel_grid<T>(problem);
+  const PixelParts<T> parts = pixel_parts<T>(problem, operands.scratch);
   const T* x = static_cast<const T*>(operands.x);
   const T* packed = static_cast<const T*>(operands.packed);
-  T* copy = static_cast<T*>(operands.scratch);
-  // Rows of x that follow each other can be read where they are. But its channels lie on as many
-  // pages, and a copy, in which they follow each other, pays for itself from about 8 tiles of
-  // filters on (x 1.2 at 256 channels and 64 filters of 56 x 56).
-  const bool in_x = in_place(problem) && grid.pixels >= kLanes<T> && problem.k < 8 * kFilters;
+  // Rows of x that follow each other are read where they are, once: the first tile of filters keeps
+  // what it reads for the others, panel by panel, because the channels of x lie on as many pages.
+  const bool in_x = in_place(problem) && grid.pixels >= kLanes<T>;
   Target<T> target{problem,
                    operands,
                    bounds_of<T>(operands.epilogue),
@@ -281,20 +276,41 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
                    0,
                    0,
                    0,
+                   0,
                    0};
   target.plain = target.flat && target.bounds.any && problem.y.w == 1 &&
                  (!operands.epilogue.residual || problem.residual.w == 1);
-  int64_t copied = -1;
+  const auto first_vec = [&](int64_t panel) { return grid.vecs * panel / grid.panels; };
+  const auto first_panel = [&](int64_t chunk) { return grid.panels * chunk / grid.chunks; };
+  const auto pixels_of = [&](int64_t from, int64_t to) {  // of panels [from, to)
+    const int64_t first = first_vec(from) * kLanes<T>, stop = first_vec(to) * kLanes<T>;
+    return (stop < grid.pixels ? stop : grid.pixels) - first;
+  };
+  Ahead<T> ahead{};
+  int64_t current = -1;
+  bool fresh = false;  // whether the current chunk's pixels are still to be copied
   for (int64_t item = begin; item < end; ++item) {
     const int64_t chunk = item / grid.groups, group = item % grid.groups;
-    const int64_t panel_begin = grid.panels * chunk / grid.chunks,
-                  panel_end = grid.panels * (chunk + 1) / grid.chunks;
-    const int64_t chunk_first = grid.vecs * panel_begin / grid.panels * kLanes<T>;
-    if (!in_x && copied != chunk) {
-      const int64_t filled = grid.vecs * panel_end / grid.panels * kLanes<T> - chunk_first;
-      const int64_t count = grid.pixels - chunk_first < filled ? grid.pixels - chunk_first : filled;
-      copy_pixels(problem, x, chunk_first, count, filled, grid.chunk_pixels, copy);
-      copied = chunk;
+    const int64_t panel_begin = first_panel(chunk), panel_end = first_panel(chunk + 1);
+    const int64_t chunk_vec = first_vec(panel_begin);
+    if (chunk != current) {
+      current = chunk;
+      fresh = in_x;
+      if (!in_x) {
+        Spot<T> spots[kMostPanels * kPixelVecs];
+        for (int64_t panel = panel_begin; panel < panel_end; ++panel)
+          for (int64_t vec = first_vec(panel), stop = first_vec(panel + 1), at = vec; at < stop;
+               ++at)
+            spots[at - chunk_vec] = {
+                parts.copy + ((vec - chunk_vec) * problem.c + at - vec) * kLanes<T>,
+                (stop - vec) * kLanes<T>};
+        copy_pixels(problem, x, chunk_vec * kLanes<T>, pixels_of(panel_begin, panel_end),
+                    parts.line, spots);
+      }
+      const int64_t next = (end - 1) / grid.groups > chunk ? first_panel(chunk + 2) : panel_end;
+      ahead = ahead_of(problem, x, first_vec(panel_end) * kLanes<T>,
+                 next > panel_end ? pixels_of(panel_end, next) : 0,
+                 (panel_end - panel_begin) * grid.tiles);
     }
     const int64_t tile_begin = group * grid.tiles_per_group;
     const int64_t tile_end = tile_begin + grid.tiles_per_group < grid.tiles
@@ -302,33 +318,35 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
                                  : grid.tiles;
     for (int64_t tile = tile_begin; tile < tile_end; ++tile) {
       const int64_t rows = tile_rows(problem, tile * kFilters);
+      const bool last = tile + 1 == grid.tiles || (tile + 1 == tile_end && item + 1 == end);
       target.filter = tile * kFilters;
       target.filters = problem.k - target.filter < rows ? problem.k - target.filter : rows;
       for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-        const int64_t vec = grid.vecs * panel / grid.panels,
-                      vecs = grid.vecs * (panel + 1) / grid.panels - vec;
+        const int64_t vec = first_vec(panel), vecs = first_vec(panel + 1) - vec;
         target.first = vec * kLanes<T>;
-        target.count = grid.pixels - target.first < vecs * kLanes<T> ? grid.pixels - target.first
-                                                                     : vecs * kLanes<T>;
+        target.count = pixels_of(panel, panel + 1);
+        target.last = in_x ? target.count - kLanes<T> : (vecs - 1) * kLanes<T>;
+        T* copy = parts.copy + (vec - chunk_vec) * kLanes<T> * problem.c;
         Product<T> of{packed + target.filter * problem.c,
                       rows,
-                      nullptr,
-                      0,
+                      copy,
+                      vecs * kLanes<T>,
                       (vecs - 1) * kLanes<T>,
-                      problem.c};
-        if (in_x) {
+                      problem.c,
+                      copy,
+                      {}};
+        if (fresh) {
           of.b = x + target.first;
           of.b_depth = problem.x.c;
-          of.last = target.count - kLanes<T>;
-        } else {
-          of.b = copy + target.first - chunk_first;
-          of.b_depth = grid.chunk_pixels;
+          of.last = target.last;
         }
-        if (vecs == 1) pixel_tile_of<T, 1>(rows, of, target);
-        if (vecs == 2) pixel_tile_of<T, 2>(rows, of, target);
-        if constexpr (kPixelVecs == 3)
-          if (vecs == 3) pixel_tile_of<T, 3>(rows, of, target);
+        of.fetch = next_share(problem, ahead);
+        if (fresh && !last)
+          pixel_tile_of<T, true>(rows, vecs, of, target);
+        else
+          pixel_tile_of<T, false>(rows, vecs, of, target);
       }
+      fresh = false;
     }
   }
 }
@@ -353,7 +371,7 @@ FilterGrid filter_grid(const Problem& problem) {
 }
 template <class T>
 struct FilterParts {
-  T *copy, *sums, *row;  // [c][kBlock] pixels, [pixel][filter of the panel], pixels of one filter
+  T *copy, *line, *sums, *row;  // [c][kBlock] pixels, [pixel][filter of the panel], pixels of one filter
   int64_t bytes;
 };
 template <class T>
@@ -361,6 +379,7 @@ FilterParts<T> filter_parts(const Problem& problem, void* base) {
   Arena from = arena(base);
   FilterParts<T> parts{};
   parts.copy = take<T>(from, problem.c * kBlock);
+  parts.line = take<T>(from, kBlock + 2 * kLanes<T>);
   parts.sums = take<T>(from, kBlock * kPanel<T>);
   parts.row = take<T>(from, kBlock);
   parts.bytes = from.used;
@@ -391,7 +410,7 @@ void filter_prepare(const Problem& problem, const void* w, void* packed) {
 template <class T, int kRows>
 CK_NOINLINE void filter_tile(const Product<T>& of, T* sums) {
   Vec<T> sum[kRows][kPanelVecs];
-  product<T, kRows, kPanelVecs>(of, sum);
+  product<T, kRows, kPanelVecs, false>(of, sum);
   CK_UNROLL(32)
   for (int i = 0; i < kRows; ++i) {
     CK_UNROLL(8)
@@ -417,7 +436,10 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
     const int64_t first = grid.pixels * block / grid.blocks,
                   count = grid.pixels * (block + 1) / grid.blocks - first;
     if (!in_x && copied != block) {
-      copy_pixels(problem, x, first, count, count, kBlock, parts.copy);
+      Spot<T> spots[kBlock / kLanes<T> + 1];
+      for (int64_t v = 0; v * kLanes<T> < count; ++v)
+        spots[v] = {parts.copy + v * kLanes<T>, kBlock};
+      copy_pixels(problem, x, first, count, parts.line, spots);
       copied = block;
     }
     const T* a = in_x ? x + first : parts.copy;
@@ -426,7 +448,7 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t at = count * tile / tiles, rows = count * (tile + 1) / tiles - at;
       const Product<T> of{a + at,    in_x ? problem.x.c : kBlock, b,
-                          kPanel<T>, kPanel<T> - kLanes<T>,       problem.c};
+                          kPanel<T>, kPanel<T> - kLanes<T>,       problem.c, nullptr, {}};
       filter_tile_of<T, kPixels>(rows, of, parts.sums + at * kPanel<T>);
     }
     const int64_t filter = panel * kPanel<T>;
