@@ -30,6 +30,8 @@ from convkit.machine import Machine, this_machine
 PULL = 10.0
 #: How often the weights of layers where the choice fails are doubled.
 TURNS = 10
+#: But to no more than this: a measurement that was disturbed must not bend the rest.
+HEAVIEST = 8.0
 #: An algorithm with fewer pairs keeps its formula.
 FEWEST = 40
 
@@ -118,7 +120,7 @@ def fit_all(data: list[Pair]) -> dict[str, calibration.Fit]:
             taken = min(places, key=lambda place: predicted[place])
             best = min(places, key=lambda place: ratio[place])
             if ratio[taken] > 1.03:
-                weight[[taken, best]] *= 2
+                weight[[taken, best]] = np.minimum(2 * weight[[taken, best]], HEAVIEST)
     report(rows, names, error, np.log(predicted / formula), of_layer, predicted, ratio)
     return fits
 
@@ -148,7 +150,7 @@ def report(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--isa", help="instruction set to force")
     parser.add_argument("--seed", type=int, default=7, help="of the drawn layers")
-    parser.add_argument("--drawn", type=int, default=200, help="how many layers to draw")
+    parser.add_argument("--drawn", type=int, default=240, help="how many layers to draw")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--slice", default="0/1", help="i/n: only each n-th layer, from the i-th")
     parser.add_argument("--pairs", help="comma list of results to fit instead of measuring")
@@ -165,11 +167,8 @@ def run(options: argparse.Namespace) -> int:
         if options.pairs:
             rows = [row for file in options.pairs.split(",") for row in results.read(file)[1]]
         else:
-            drawn = [
-                layer
-                for layer in layers.draw(2 * options.drawn, options.seed)
-                if layer.problem.n == 1
-            ]
+            drawn = layers.draw(3 * options.drawn, options.seed, evenly=True)
+            drawn = [layer for layer in drawn if layer.problem.n == 1]
             found = (layers.select() + drawn[: options.drawn])[index::of]
             head = results.header(f"calibrate {options.words}", threads=[1])
             print(results.describe(head), flush=True)

@@ -67,9 +67,7 @@ def forced(
         error = error_in_eps(y, x, w, problem, bias, places=24)
         if not error <= MOST_EPS:
             raise ArithmeticError(f"{name} is {error:.1f} eps off on {problem}")
-        start = time.perf_counter()
-        plan(x, out=y)
-        first[name] = time.perf_counter() - start
+        first[name] = min(_seconds(plan, x, y), _seconds(plan, x, y))
         calls[name] = lambda plan=plan: plan(x, out=y)  # type: ignore[misc]
     best = min(first.values())
     compete = {
@@ -81,6 +79,12 @@ def forced(
         chosen_plan = plan_of(problem, w, bias, "auto")
         compete["auto"] = lambda: chosen_plan(x, out=y)
     return compete, first, x
+
+
+def _seconds(plan: convkit.Plan, x: Any, y: Any) -> float:
+    start = time.perf_counter()
+    plan(x, out=y)
+    return time.perf_counter() - start
 
 
 def measure_layer(

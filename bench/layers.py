@@ -86,18 +86,20 @@ def select(names: Sequence[str] = ()) -> list[Layer]:
     return list(found.values())
 
 
-def draw(count: int, seed: int, *, largest: float = 2e9) -> list[Layer]:
+def draw(count: int, seed: int, *, largest: float = 2e9, evenly: bool = False) -> list[Layer]:
     """Layers that are in no file: real ones with sizes off by 1 to 30 %, batch 1, 8 or 32.
 
     `largest` bounds the operations of a call, counted by definition: a larger batch is cut to one
-    that fits. Choice looks at one image, whatever the batch.
+    that fits. `evenly`: as many of each class, not as many of each real layer.
     """
     dice = random.Random(seed)
     real = select()
     known = {layer.problem for layer in real}
     drawn: list[Layer] = []
     while len(drawn) < count:
-        near = _near(dice.choice(real).problem, dice)
+        kind = dice.choice(CLASSES) if evenly else ""
+        origin = dice.choice([layer for layer in real if kind in ("", layer.kind)])
+        near = _near(origin.problem, dice)
         batch = dice.choice((1, 8, 32))
         most = int(largest // max(2 * near.macs, 8 * (near.c * near.h * near.w)))
         batch = max((n for n in (1, 8, 32) if n <= min(batch, most)), default=0)

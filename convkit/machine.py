@@ -14,11 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convkit import _convkit
-from convkit.problem import KernelProblem
+from convkit.problem import DTYPES, KernelProblem
 
 #: float32 numbers in a vector.
 LANES = {"avx512": 16, "avx2": 8, "baseline": 4, "neon": 4}
@@ -185,13 +187,12 @@ def _read_speed(size: int, seconds: float) -> float:
     return rounds * x.nbytes / _once(call, seconds)
 
 
-def _native(
-    name: str, x: np.ndarray[tuple[int, ...], np.dtype[np.float32]], k: int
-) -> tuple[Callable[[], None], np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+def _native(name: str, x: NDArray[Any], k: int) -> tuple[Callable[[], None], NDArray[Any]]:
     """A call of an operator that reads the vector x and writes k numbers, and those."""
-    problem = KernelProblem(1, 1, 1, x.size, k, *(1,) * 9, *(0,) * 8)
+    dtype = DTYPES.index(x.dtype.name)
+    problem = KernelProblem(1, 1, 1, x.size, k, *(1,) * 9, *(0,) * 5, dtype, dtype, dtype)
     plan = _convkit.Plan(name, tuple(problem), None, None, 0, 0.0, 0.0, -1, _convkit.NO_LIMIT)
-    y = np.empty((1, k, 1, 1), np.float32)
+    y = np.empty((1, k, 1, 1), x.dtype)
     return lambda: plan.run(x.reshape(1, 1, 1, -1), None, y, 1), y
 
 
