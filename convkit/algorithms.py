@@ -194,7 +194,11 @@ def depthwise_cost(problem: ConvProblem, machine: Machine) -> float:
 
 
 def winograd_cost(tile: int) -> Cost:
-    """Products at the points of every tile, last tiles of tile - 1; transforms on both sides."""
+    """Products at the points of every tile, last tiles of tile - 1; transforms on both sides.
+
+    F(4, 3) follows the variants of csrc/kernels/winograd_f4.cpp: few channels in double, plain
+    weights for few rows, half-transformed ones where full ones would be streamed for few outputs.
+    """
 
     def points(size: int) -> int:
         tiles = -(-size // tile)
@@ -202,13 +206,23 @@ def winograd_cost(tile: int) -> Cost:
         return full * (tile + 2) + (tiles - full) * (tile + 1)
 
     def cost(problem: ConvProblem, machine: Machine) -> float:
-        n, c, peak = problem.n, problem.c, machine.fma_peak(problem.dtype)
-        k = -(-problem.k // machine.lanes) * machine.lanes
-        half = tile == 4 and 144 * c * k > 2.4e6 and problem.p * problem.q <= 1024
+        n, c, p, q = problem.n, problem.c, problem.p, problem.q
+        peak, lanes = machine.fma_peak(problem.dtype), machine.lanes
+        k = -(-problem.k // lanes) * lanes
+        tiles, full_bytes = n * -(-p // tile) * -(-q // tile), 144 * c * k
+        if tile == 4 and c <= 4:
+            return 2e-6 + tiles * k * (1600 + 245 * c) / peak + stream(problem, machine)
+        if tile == 4 and p <= 8 and q <= 16 and lanes >= 8:
+            if full_bytes > (1.6e6 if lanes == 16 else 10e6):
+                spans = -(-q // (8 if lanes == 16 else 4))
+                # A row's sums, and the making of three vectors at four points.
+                work = 2.0 * n * c * k * (points(q) * (3 * p - 2) + 24 * spans) / (0.95 * peak)
+                weights = weight_bytes(problem) / machine.cold_bandwidth
+                return 2e-6 + max(work, weights) + stream(problem, machine)
+        half = tile == 4 and full_bytes > 2.4e6 and p * q <= (400 if lanes == 16 else 160)
         packed = 4.0 * c * k * (tile + 2) * (3 if half else tile + 2)
-        products = 2.0 * n * points(problem.p) * points(problem.q) * c * k / (0.886 * peak)
+        products = 2.0 * n * points(p) * points(q) * c * k / (0.886 * peak)
         products += 7.7 * packed / 4 * (2 if half else 1) / peak
-        tiles = n * -(-problem.p // tile) * -(-problem.q // tile)
         transforms = tiles * (tile + 2) ** 2 * (4.9 * c + 29.2 * k) / peak
         image = stream(problem, machine)
         return 2e-6 + max(products, packed / machine.cold_bandwidth) + transforms + image

@@ -46,7 +46,7 @@ CK_INLINE Parts parts_of(const Blocking& b, bool half, bool own_inputs, void* ba
   parts.sum_point = b.tiles * kGroup + kLine;
   parts.block_inputs = points * parts.input_point;
   const int64_t columns = b.tiles < b.columns.tiles ? b.tiles : b.columns.tiles;  // of a block
-  parts.plane = plane_of(m * columns * (m * columns > kJoined ? 1 : m));
+  parts.plane = plane_of(m * (columns > kJoined ? columns : kJoined));
   // (m rows + 2)(m columns + 2) pixels, whichever shape a block of these tiles has.
   const int64_t pixels = m * m * b.tiles + 2 * m * (b.tiles + 1) + 4 + kWide;
   parts.inputs = take<float>(from, own_inputs ? parts.block_inputs : 0);

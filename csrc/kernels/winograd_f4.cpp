@@ -15,16 +15,18 @@ namespace {
 
 // Images whose transformed inputs stay in a second-level cache.
 bool small_image(const Problem& problem) { return problem.p * problem.q <= 1024; }
-// Fully transformed weights are four times the plain ones. They pay while they stay in a
-// second-level cache or where many tiles share them; else they would be streamed for a few tiles,
-// and half of them with a little arithmetic is faster.
+// Fully transformed weights are four times the plain ones. The products of many outputs hide their
+// streaming, of fewer in narrow vectors; else, where they leave the second-level cache,
+// half-transformed ones are read faster than they cost arithmetic.
+int64_t full_bytes(const Problem& problem) { return 144 * problem.c * problem.k; }
 bool weights_are_streamed(const Problem& problem) {
-  return 144 * problem.c * problem.k > 2400000 && small_image(problem);
+  return full_bytes(problem) > 2400000 && problem.p * problem.q <= (kWide == 16 ? 400 : 160);
 }
-// Few rows too: the plain weights are half of the half-transformed ones.
+// Few rows: the plain weights are half of that again. With 16 registers they are made for fewer
+// tiles at a time, without FMA the products take longer than the streaming.
 bool weights_are_all(const Problem& problem) {
-  return kRegisters == 32 && problem.p <= kStripRows && problem.q <= 16 &&
-         weights_are_streamed(problem);
+  return kFma && problem.p <= kStripRows && problem.q <= 2 * kStripRows &&
+         full_bytes(problem) > (kRegisters == 32 ? 1600000 : 10000000);
 }
 // See winograd_double.h.
 bool few_channels(const Problem& problem) { return problem.c <= 4; }
