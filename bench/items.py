@@ -1,7 +1,7 @@
 """python -m bench items: how evenly each algorithm's items fall on many threads.
 
-The executor cuts a phase's items into at most four ranges a thread and hands them out as threads
-ask. With items of equal cost the last range ends at the makespan simulated here; efficiency is the
+The executor cuts a phase's items into four ranges a thread or a few more and hands them out as
+threads ask. With items of equal cost the last range ends at the makespan simulated here; efficiency is the
 mean work of a thread over the makespan. Phases are weighed alike.
 """
 
@@ -24,7 +24,7 @@ def makespan(items: int, threads: int) -> int:
     threads = min(threads, items)
     if threads <= 1:
         return items
-    chunk = -(-items // (4 * threads))  # as parallel_for in csrc/executor.cpp
+    chunk = max(items // (4 * threads), 1)  # as parallel_for in csrc/executor.cpp
     whole, rest = divmod(items, chunk)
     rounds, over = divmod(whole, threads)
     if over:

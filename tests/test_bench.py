@@ -173,7 +173,7 @@ def test_coefficients_fit_the_features():
 
 @pytest.mark.parametrize(
     ("count", "threads", "busiest"),
-    [(1, 8, 1), (7, 8, 1), (8, 8, 1), (9, 8, 2), (64, 2, 32), (65, 2, 36), (1000, 8, 128)],
+    [(1, 8, 1), (7, 8, 1), (8, 8, 1), (9, 8, 2), (64, 2, 32), (65, 2, 33), (1000, 8, 132)],
 )
 def test_makespan(count, threads, busiest):
     assert items.makespan(count, threads) == busiest
@@ -183,7 +183,7 @@ def test_makespan(count, threads, busiest):
 def test_makespan_is_what_threads_of_equal_speed_need(threads):
     for count in range(1, 700, 3):
         used = min(threads, count)
-        chunk = -(-count // (4 * used))
+        chunk = max(count // (4 * used), 1)
         busy = [0] * used
         for first in range(0, count, chunk):
             busy[busy.index(min(busy))] += min(chunk, count - first)
