@@ -69,6 +69,8 @@ def features(problem: ConvProblem, machine: Machine, formula: float) -> tuple[fl
         log(pixels),
         max(0.0, 8 - log(pixels)),
         log(taps),
+        float(taps == 1),
+        float(problem.r == problem.s and 1 < problem.r <= 7),  # unrolled in most kernels
         log(_filled(problem.q, lanes)),
         log(_filled(pixels, lanes)),
         log(_filled(filters, lanes)),
