@@ -1,15 +1,26 @@
 """python -m bench items: how evenly each algorithm's items fall on many threads.
 
 The executor cuts a phase's items into four ranges a thread or a few more and hands them out as
-threads ask. With items of equal cost the last range ends at the makespan simulated here; efficiency is the
-mean work of a thread over the makespan. Phases are weighed alike.
+threads ask. With items of equal cost the last range ends at the makespan simulated here; efficiency
+is the mean work of a thread over the makespan. Phases are weighed alike.
+
+Ranges may repeat work: what a range of rows reads beyond its border, a transform that each range of
+filters needs. --measure finds how much: the processor time of one call cut for many threads over
+that of one thread's. That is too much rather than too little where many threads share a core and
+its cache.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
+import time
 
+import numpy as np
+
+import convkit
 from bench import layers
+from bench.kernels import arrays, plan_of
 from convkit import _convkit
 from convkit.algorithms import ALGORITHMS
 from convkit.machine import this_machine
@@ -52,16 +63,38 @@ def short(
     return found
 
 
+def repeated(name: str, problem: ConvProblem, threads: int, rounds: int = 5) -> float:
+    """Processor time of a call on `threads` threads over that on one: 1 where nothing is repeated.
+
+    Switching between threads and their scratch, which is cold, counts too.
+    """
+    x, w, bias = arrays(problem)
+    y = np.empty(problem.y_shape, np.float32)
+    plan = plan_of(problem, w, bias, name)
+    times: dict[int, list[float]] = {1: [], threads: []}
+    _convkit.set_spin_microseconds(0)  # for the rest of this process: waiting is no work
+    for turn in range(rounds + 1):
+        for count, samples in times.items():
+            with convkit.threads(count):
+                start = time.process_time()
+                plan(x, out=y)
+                if turn:
+                    samples.append(time.process_time() - start)
+    return statistics.median(times[threads]) / statistics.median(times[1])
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=32)
     parser.add_argument("--least", type=float, default=0.8, help="efficiency to reach")
+    parser.add_argument("--measure", action="store_true", help="count repeated work, too")
+    parser.add_argument("--shapes", default="", help="as for kernels")
     parser.add_argument("--all", action="store_true", help="not only what auto chooses")
 
 
 def run(options: argparse.Namespace) -> int:
     """Prints the layers of `LARGE` operations whose items are too few or too coarse."""
     machine, count, bad = this_machine(), 0, 0
-    for layer in layers.select():
+    for layer in layers.select([name for name in options.shapes.split(",") if name]):
         problem = layer.problem
         if 2 * problem.macs < LARGE:
             continue
@@ -70,6 +103,13 @@ def run(options: argparse.Namespace) -> int:
         }
         best = min(costs, key=costs.__getitem__)
         count += 1
+        if options.measure:
+            more = repeated(best, problem, options.threads)
+            reached = efficiency(best, problem, options.threads)
+            bad += reached / more < options.least
+            print(f"{best:12} {reached / more:.2f} = {reached:.2f} by items / {more:.2f} the work  "
+                  f"{problem}  {layer.name}", flush=True)  # fmt: skip
+            continue
         for name, reached, items in short(problem, options.threads, options.least):
             if name == best or options.all and costs[name] < 3 * costs[best]:
                 bad += name == best
