@@ -8,11 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convkit import _convkit, calibration
-from convkit.algorithms import ALGORITHMS
+from convkit import _convkit
 from convkit.bench.measure import Spread
-from convkit.machine import XEON_AMX, ZEN_4, this_machine
-from convkit.problem import conv_problem
 
 # At the end: what is installed goes first, convkit above all.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
@@ -123,52 +120,6 @@ def test_fit_finds_a_quadratic():
     assert np.abs(fit.terms(phi) @ fit.theta - target).mean() < 0.05
     beyond = fit.high + 5
     np.testing.assert_array_equal(fit.terms(beyond), fit.terms(fit.high))
-
-
-PROBLEMS = [
-    conv_problem((1, 64, 56, 56), (64, 64, 3, 3), padding=1),
-    conv_problem((1, 32, 7, 7), (96, 32, 1, 1)),
-    conv_problem((1, 1, 300, 200), (1, 1, 15, 15), padding=7),
-    conv_problem((1, 30000, 1, 1), (7, 30000, 1, 1)),
-]
-
-
-@pytest.mark.parametrize("machine", [XEON_AMX, ZEN_4], ids=lambda machine: machine.name)
-@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
-def test_a_correction_is_bounded_and_sees_one_image(problem, machine):
-    for algorithm in ALGORITHMS:
-        if not algorithm.supports(problem):
-            continue
-        formula = algorithm.cost(problem, machine)
-        many = problem.with_batch(8)
-        found = algorithm.seconds(problem, machine) / formula
-        assert 1 / 6 <= found <= 6
-        assert algorithm.seconds(many, machine) / algorithm.cost(many, machine) == pytest.approx(
-            found
-        )
-
-
-def test_without_measurements_the_formula_stands(monkeypatch):
-    monkeypatch.setattr(calibration, "FILE", Path("missing.json"))
-    calibration.reload()
-    try:
-        for algorithm in ALGORITHMS[:2]:
-            assert algorithm.seconds(PROBLEMS[0], this_machine()) == algorithm.cost(
-                PROBLEMS[0], this_machine()
-            )
-    finally:
-        monkeypatch.undo()
-        calibration.reload()
-
-
-def test_coefficients_fit_the_features():
-    known = calibration._file()
-    assert known, "the package ships coefficients"
-    count = len(calibration.features(PROBLEMS[0], XEON_AMX, 1e-3))
-    for rows in (rows for isas in known.values() for rows in isas.values()):
-        for fit in rows.values():
-            assert len(fit["low"]) == len(fit["high"]) == count
-            assert len(fit["theta"]) == 1 + count + count * (count + 1) // 2
 
 
 @pytest.mark.parametrize(

@@ -133,15 +133,15 @@ def test_multiply_adds_are_counted_as_done():
         call, y = machine._native("fma_peak", np.array([0.5, 1, 2], dtype), 3)
         call()
         lanes = machine.this_machine().lanes // (1 + code)
-        assert len(set(y.ravel())) == 1
-        assert y.flat[0] % (2 * lanes * 1024 * 3) == 0
+        chains = 24 if _convkit.current_isa() in ("avx512", "neon") else 12
+        np.testing.assert_array_equal(y.ravel(), [2 * lanes * chains * 1024 * 3] * 3)
 
 
 def test_a_stream_is_read_to_its_end():
     for dtype in ("float32", "float64"):
         x = np.zeros(4096, dtype)
         lanes = machine.this_machine().lanes // (x.itemsize // 4)
-        x[lanes * 8 * 3] = 1
+        x[lanes * 8 * 3 + 5 * lanes] = 1
         x[-8 * lanes] = 2
         call, y = machine._native("read_stream", x, 2)
         call()
