@@ -23,8 +23,15 @@ def main() -> int:
     for name, module in modules.items():
         module.add_arguments(commands.add_parser(name, help=COMMANDS[name]))
     options = parser.parse_args()
-    options.words = " ".join(sys.argv[2:])
-    return int(modules[options.command].run(options))
+    words = sys.argv[2:]
+    if "--out" in words:  # where results went says nothing of how they came about
+        del words[words.index("--out") : words.index("--out") + 2]
+    options.words = " ".join(words)
+    try:
+        return int(modules[options.command].run(options))
+    except ValueError as error:
+        print(f"python -m bench {options.command}: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":
