@@ -20,9 +20,8 @@ import numpy as np
 
 import convkit
 from bench import layers
-from bench.kernels import arrays, plan_of
+from bench.kernels import arrays, plan_of, rows_for
 from convkit import _convkit
-from convkit.algorithms import ALGORITHMS
 from convkit.machine import this_machine
 from convkit.problem import ConvProblem
 
@@ -54,12 +53,11 @@ def short(
 ) -> list[tuple[str, float, list[int]]]:
     """(algorithm, efficiency, items of each phase) of the rows that fall below `least`."""
     found = []
-    for row in ALGORITHMS:
-        if row.supports(problem):
-            reached = efficiency(row.name, problem, threads)
-            if reached < least:
-                items = _convkit.items(row.name, tuple(problem.kernel_problem()))
-                found.append((row.name, reached, items))
+    for row in rows_for(problem):
+        reached = efficiency(row.name, problem, threads)
+        if reached < least:
+            items = _convkit.items(row.name, tuple(problem.kernel_problem()))
+            found.append((row.name, reached, items))
     return found
 
 
@@ -98,9 +96,7 @@ def run(options: argparse.Namespace) -> int:
         problem = layer.problem
         if 2 * problem.macs < LARGE:
             continue
-        costs = {
-            row.name: row.seconds(problem, machine) for row in ALGORITHMS if row.supports(problem)
-        }
+        costs = {row.name: row.seconds(problem, machine) for row in rows_for(problem)}
         best = min(costs, key=costs.__getitem__)
         count += 1
         if options.measure:

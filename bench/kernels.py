@@ -17,8 +17,9 @@ import numpy as np
 import convkit
 from bench import layers, peers, results
 from convkit import _convkit
-from convkit.algorithms import ALGORITHMS, BY_NAME
+from convkit.algorithms import ALGORITHMS, BY_NAME, Algorithm
 from convkit.bench.measure import compare_calls, error_in_eps, sweeper
+from convkit.machine import this_machine
 from convkit.problem import ConvProblem
 
 #: The error that is still right, in eps of the largest sum of |x| |w|: F(4,3)'s for one channel.
@@ -50,19 +51,19 @@ def plan_of(problem: ConvProblem, w: Any, bias: Any, algo: str) -> convkit.Plan:
     return convkit.plan(problem.x_shape, w, bias, algo=algo, **keywords(problem))
 
 
+def rows_for(problem: ConvProblem) -> list[Algorithm]:
+    """The rows that compute this problem whatever its weights."""
+    return [
+        row for row in ALGORITHMS if row.supports(problem) and not getattr(row, "weights", None)
+    ]
+
+
 def worth_forcing(problem: ConvProblem, within: float = 20.0) -> list[str]:
     """Algorithms that apply, without those predicted `within` times the best and over 20 ms."""
-    costs = {
-        row.name: row.seconds(problem, _machine()) for row in ALGORITHMS if row.supports(problem)
-    }
+    machine = this_machine()
+    costs = {row.name: row.seconds(problem, machine) for row in rows_for(problem)}
     best = min(costs.values())
     return [name for name, cost in costs.items() if cost <= max(within * best, 0.02)]
-
-
-def _machine() -> Any:
-    from convkit.machine import this_machine
-
-    return this_machine()
 
 
 def convkit_calls(
@@ -76,7 +77,7 @@ def convkit_calls(
         elif algo == "conv2d":
             given = keywords(problem)
             found[algo] = lambda given=given: convkit.conv2d(x, w, bias, **given)
-        elif algo == "auto" or BY_NAME[algo].supports(problem):
+        elif algo == "auto" or BY_NAME[algo] in rows_for(problem):
             plan = plan_of(problem, w, bias, algo)
             found[algo] = lambda plan=plan: plan(x)
     return found
