@@ -53,6 +53,42 @@ THREADS, EXPLAIN = "tests/test_threads.py", "tests/test_explain.py"
 ALGORITHMS, FACTS = "tests/test_algorithms.py", "tests/test_facts.py"
 
 MUTANTS = [
+    # ---- measuring -------------------------------------------------------------------------------
+    Mutant(
+        "csrc/operators/fma_peak.cpp",
+        "T(2.0 * kLanes<T>",
+        "T(1.0 * kLanes<T>",
+        "a multiply-add is two operations",
+        "tests/test_machine.py -k multiply_adds",
+    ),
+    Mutant(
+        "csrc/operators/read_stream.cpp",
+        "load(x + w + i * kLanes<T>)",
+        "load(x + w + i)",
+        "every vector of the stream is read",
+        "tests/test_machine.py -k stream",
+    ),
+    Mutant(
+        "convkit/bench/measure.py",
+        "row_in[rows][:, :, None] & column_in",
+        "row_in[rows][:, :, None] | column_in",
+        "what lies in the padding of either axis is zero",
+        "tests/test_measure.py -k oracle",
+    ),
+    Mutant(
+        "convkit/calibration.py",
+        "np.clip(phi, self.low, self.high)",
+        "np.clip(phi, self.low, None)",
+        "no quadratic runs away beyond what was measured",
+        "tests/test_calibration.py",
+    ),
+    Mutant(
+        "csrc/executor.cpp",
+        "chunk < 1 ? 1 : chunk",
+        "chunk < 2 ? 2 : chunk",
+        "few items are handed out one by one",
+        "tests/test_threads.py",
+    ),
     # ---- dispatch, memory, threads, bindings -----------------------------------------------------
     Mutant(
         DISPATCH,
@@ -415,8 +451,8 @@ MUTANTS = [
     ),
     Mutant(
         "convkit/select.py",
-        "row.cost(problem.with_batch(1), machine) * batch\n    else",
-        "row.cost(problem, machine)\n    else",
+        "row.seconds(problem.with_batch(1), machine) * batch\n    else",
+        "row.seconds(problem, machine)\n    else",
         "the choice depends on the batch",
         "tests/test_explain.py tests/test_dispatch.py",
     ),
