@@ -133,19 +133,19 @@ def weight_bytes(problem: ConvProblem) -> int:
 def direct_cost(problem: ConvProblem, machine: Machine) -> float:
     """Filters or pixels in the lanes, as the kernel's variants choose; a band copied beside."""
     peak, lanes = machine.fma_peak(problem.dtype), lanes_of(problem, machine)
-    filters, rows = problem.k // problem.groups, problem.r > 1
-    up_filters, up_pixels = (-(-size // lanes) * lanes for size in (filters, problem.q))
-    if problem.q * up_filters * (8 if rows else 5) > 10 * filters * up_pixels:
-        share = (0.6 if rows else 0.4) * filled(problem.q, lanes)
+    filters = problem.k // problem.groups
+    if filters == 1 and problem.r > 1:
+        share = 0.6 * filled(problem.q, lanes)
     else:
-        share = filled(filters, lanes)
+        by_filters = (0.8 if filters <= lanes else 1.0) * filled(filters, lanes)
+        share = max(by_filters, (0.5 if filters == 1 else 0.95) * filled(problem.q, lanes))
     work = 2.0 * problem.n * problem.macs / (share * peak)
     if problem.r * problem.s == 1:
         work *= 1.25  # tiles of one tap each
     if filters == 1:
         work += problem.n * problem.c * problem.h * problem.w * 1.2e-10  # the copy, for one filter
     if problem.groups > 1:
-        work += problem.n * problem.c * problem.p * 24e-9  # a group's rows are little work each
+        work += problem.n * problem.c * problem.h * 9e-9  # a group's rows are little work each
     weights = weight_bytes(problem) / machine.cold_bandwidth
     return 2e-6 + max(work, weights) + stream(problem, machine, x=1.25)
 
@@ -174,16 +174,24 @@ def pointwise_cost(problem: ConvProblem, machine: Machine) -> float:
 
 
 def depthwise_cost(problem: ConvProblem, machine: Machine) -> float:
-    """Bands of 7 output rows; the unrolled filters are faster than the general path."""
+    """Strips of a vector by output rows, with a row's loads beside its products; or any filter."""
     peak, lanes = machine.fma_peak(problem.dtype), lanes_of(problem, machine)
-    taps, same = problem.r * problem.s, problem.r == problem.s
-    if same and problem.r in (3, 5):
-        share = 0.3 if max(problem.stride) > 1 else 0.37 if problem.r == 3 else 0.55
+    taps, size, stride = problem.r * problem.s, problem.r, problem.stride[0]
+    square = size == problem.s and problem.stride == (stride, stride)
+    if square and (size, stride) in ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1)):
+        zeros = problem.padding_mode == "zeros"
+        pairs = zeros and machine.lanes == 16 and 2 * problem.q <= lanes
+        strips = (problem.k / 2 if pairs else problem.k) * -(-problem.q // lanes)
+        operations = taps + 3 + (size if stride == 1 else 2 * (2 * size + 1))
+        work = strips * (2 * lanes * problem.p * operations / peak + 1e-8)
+        copied = 0 if zeros and machine.lanes >= 8 else problem.k * problem.h
     else:
-        share = 0.32 if taps <= 100 else 0.58
-    work = 2.0 * problem.n * problem.macs / (share * peak * filled(problem.q, lanes))
-    bands = problem.n * problem.k * -(-problem.p // 7) * 1e-8
-    return 1e-6 + bands + max(work, stream(problem, machine))
+        rows = 7 if machine.lanes == 16 else 4  # of a band
+        work = 2.0 * problem.macs / (0.6 * peak * filled(problem.q, lanes))
+        copied = problem.k * -(-problem.p // rows) * (problem.r + (rows - 1) * stride)
+    work += copied * 18e-9  # rows of x
+    moved = problem.c * problem.h * problem.w + problem.k * problem.p * problem.q
+    return 1e-6 + problem.n * max(work, machine.read_seconds(moved * problem.itemsize))
 
 
 def winograd_cost(tile: int) -> Cost:
@@ -227,14 +235,58 @@ def winograd_cost(tile: int) -> Cost:
 FFT_SIZES = (8, 12, 16, 18, 20, 24, 28, 32, 36, 40, 48, 64, 72, 96, 128, 192, 256)
 
 
+#: Of pairs of tiles of one-channel images: csrc/blocks/fft_image.h.
+IMAGE_SIZES = (16, 32, 48, 64, 96, 128, 144, 192, 256, 288, 320, 384, 448, 512, 576, 640, 768)
+
+
+def wrapped_size(size_in: int, out: int, taps: int, before: int) -> int:
+    """The least tile that holds all: wrapped around, the zeros of one border serve the other."""
+    return max(
+        size_in + max(min(before, out - 1), 0), out + max(min(taps - 1 - before, size_in - 1), 0)
+    )
+
+
+def image_axis(size_in: int, out: int, taps: int, before: int, zeros: bool) -> tuple[int, int]:
+    """(tile size, tiles) of least work along rows or columns of an image."""
+    wrapped = wrapped_size(size_in, out, taps, before)
+    best, least = (IMAGE_SIZES[-1], 1), math.inf
+    for size in IMAGE_SIZES:
+        if zeros and size >= wrapped:
+            tiles = 1
+        elif size >= taps:
+            tiles = -(-out // (size - taps + 1))
+        else:
+            continue
+        work = tiles * size * max(5.0, 2.6 * math.log2(size) - 9.6)
+        if work < least:
+            best, least = (size, tiles), work
+    return best
+
+
+def image_fft_cost(problem: ConvProblem, machine: Machine) -> float:
+    """Cycles a point of a pair of tiles, and three passes over the image."""
+    zeros = problem.padding_mode == "zeros"
+    rows, down = image_axis(problem.h, problem.p, problem.r, problem.padding[0], zeros)
+    columns, across = image_axis(problem.w, problem.q, problem.s, problem.padding[2], zeros)
+    points = problem.n * problem.groups * -(-down * across // 2) * rows * columns
+    cycles = max(5.0, 1.3 * (math.log2(rows) + math.log2(columns)) - 9.6)
+    return 5e-6 + 64 * points * cycles / machine.fma_peak(problem.dtype)
+
+
+def is_fft_image(problem: ConvProblem, machine: Machine) -> bool:
+    """Whether the kernel takes it for an image: one filter a channel, and few channels."""
+    return (
+        problem.c == problem.groups == problem.k < lanes_of(problem, machine)
+        and min(problem.r, problem.s) > 1
+        and max(problem.r, problem.s) <= IMAGE_SIZES[-1]
+    )
+
+
 def fft_axis(size_in: int, out: int, taps: int, before: int, zeros: bool) -> tuple[int, int, int]:
     """(tile size, tiles, pieces of the filter) of least work along rows or columns."""
     if taps == 1:
         return 1, out, 1  # not transformed this way
-    # One tile holds all, wrapped around: the zeros beyond one border serve the other too.
-    wrapped = max(
-        size_in + max(min(before, out - 1), 0), out + max(min(taps - 1 - before, size_in - 1), 0)
-    )
+    wrapped = wrapped_size(size_in, out, taps, before)
     best, least = (1, 1, 1), math.inf
     for size in FFT_SIZES:
         if zeros and size >= wrapped:
@@ -251,6 +303,8 @@ def fft_axis(size_in: int, out: int, taps: int, before: int, zeros: bool) -> tup
 
 def fft_cost(problem: ConvProblem, machine: Machine) -> float:
     """Transforms of a tile's points, and complex products at half as many frequencies."""
+    if is_fft_image(problem, machine):
+        return image_fft_cost(problem, machine)
     n, peak, zeros = problem.n, machine.fma_peak(problem.dtype), problem.padding_mode == "zeros"
     rows, down, row_pieces = fft_axis(problem.h, problem.p, problem.r, problem.padding[0], zeros)
     columns, across, column_pieces = fft_axis(

@@ -153,6 +153,15 @@ _EDGES = [
     _case("one_channel", (1, 1, 17, 18), (9, 1, 3, 3), padding=1),
     _case("one_channel_one_filter", (1, 1, 23, 35), (1, 1, 3, 3), padding="same"),
     _case("image_filter_5x5", (1, 1, 40, 51), (1, 1, 5, 5), padding=2, padding_mode="reflect"),
+    _case(
+        "image_of_tiles",
+        (1, 1, 150, 170),
+        (1, 1, 21, 13),
+        padding=((3, 10), (0, 6)),
+        padding_mode="symmetric",
+    ),
+    _case("image_wrapped", (1, 1, 60, 70), (1, 1, 33, 65), padding=((16, 16), (32, 32))),
+    _case("images_of_three_channels", (2, 3, 37, 140), (3, 1, 9, 7), groups=3, padding=(4, 2)),
 ]
 _STRIDES = [
     _case("stride_2", (1, 3, 12, 15), (5, 3, 3, 3), stride=2, padding=1),
@@ -161,6 +170,14 @@ _STRIDES = [
     _case("stride_over_image", (1, 3, 4, 5), (4, 3, 2, 2), stride=9),
     _case("stride_2_columns_31", (1, 1, 5, 31), (3, 1, 3, 3), stride=2),
     _case("stride_2_columns_15", (2, 2, 7, 15), (9, 2, 1, 3), stride=2),
+    _case(
+        "stride_2_symmetric_wide",
+        (1, 3, 9, 70),
+        (5, 3, 3, 3),
+        stride=2,
+        padding=1,
+        padding_mode="symmetric",
+    ),
     _case("stride_2x1", (1, 4, 11, 13), (6, 4, 3, 3), stride=(2, 1), padding=1),
     _case("stride_1x3", (1, 4, 11, 43), (6, 4, 3, 3), stride=(1, 3), padding=1),
     _case("stride_4_11x11", (1, 3, 39, 43), (8, 3, 11, 11), stride=4, padding=2),
@@ -252,6 +269,17 @@ _GROUPS = [
     _case("groups_8", (2, 16, 10, 9), (24, 2, 3, 3), groups=8, padding=1, stride=2),
     _case("groups_4_one_filter_each", (1, 12, 9, 9), (4, 3, 3, 3), groups=4),
     _case("groups_2_wide", (1, 34, 7, 9), (38, 17, 3, 3), groups=2, padding=1),
+    _case("groups_of_4_wide", (1, 12, 31, 50), (12, 4, 3, 3), groups=3, padding=1),
+    _case("groups_of_8_narrow", (1, 16, 15, 7), (16, 8, 3, 3), groups=2, padding=1),
+    _case(
+        "groups_of_11_stride_4",
+        (1, 4, 21, 75),
+        (22, 2, 5, 5),
+        groups=2,
+        stride=4,
+        padding=2,
+        padding_mode="reflect",
+    ),
     _case("groups_5x5", (1, 4, 16, 17), (6, 2, 5, 5), groups=2, padding=2),
 ]
 _DEPTHWISE = [
@@ -286,6 +314,9 @@ _DEPTHWISE = [
     ),
     _case("depthwise_bands_7x7", (1, 2, 34, 65), (2, 1, 7, 7), groups=2, padding=3),
     _case("depthwise_7x7_wider", (2, 3, 15, 18), (3, 1, 7, 7), groups=3, padding=((3, 1), (4, 2))),
+    _case("depthwise_channels_19", (1, 19, 9, 21), (19, 1, 3, 3), groups=19, padding=1),
+    _case("depthwise_channels_19_twice", (1, 19, 9, 21), (38, 1, 5, 5), groups=19, padding=2),
+    _case("depthwise_narrow_19", (1, 19, 7, 7), (19, 1, 3, 3), groups=19, padding=1),
     _case("depthwise_narrow", (2, 5, 7, 7), (5, 1, 3, 3), groups=5, padding=1),
     _case("depthwise_narrow_bands", (1, 3, 33, 8), (3, 1, 3, 3), groups=3, padding=1),
     _case("depthwise_narrow_stride_2", (1, 3, 14, 14), (3, 1, 3, 3), groups=3, padding=1, stride=2),
@@ -341,6 +372,8 @@ _POINTWISE = [
     _case("pointwise", (1, 16, 7, 9), (24, 16, 1, 1)),
     _case("pointwise_batch", (3, 10, 5, 7), (13, 10, 1, 1)),
     _case("pointwise_stride_2", (1, 33, 9, 8), (17, 33, 1, 1), stride=2),
+    _case("pointwise_stride_2_wide", (1, 20, 9, 75), (37, 20, 1, 1), stride=2),
+    _case("pointwise_blocks", (1, 2100, 14, 21), (5, 2100, 1, 1), stride=2),
     _case("pointwise_stride_1x2", (1, 9, 6, 35), (18, 9, 1, 1), stride=(1, 2)),
     _case("pointwise_deep", (1, 700, 3, 5), (11, 700, 1, 1)),
     _case("pointwise_deep_257", (1, 257, 4, 4), (49, 257, 1, 1)),
@@ -375,6 +408,7 @@ _LANES = [
     _case("deep_strips", (1, 37, 17, 9), (19, 37, 3, 3), padding=((1, 0), (0, 2))),
     _case("deep_257_groups", (1, 516, 3, 3), (4, 258, 1, 1), groups=2),
     _case("deep_5400", (1, 600, 4, 5), (7, 600, 3, 3), padding=1),
+    _case("more_channels_than_a_band", (1, 2100, 6, 18), (3, 2100, 3, 3)),
     _case("deep_15000", (1, 600, 5, 6), (3, 600, 5, 5)),
 ]
 _LARGE_FILTERS = [

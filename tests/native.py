@@ -24,7 +24,8 @@ WAYS = """
     odd_sizes one_row_3x3 stride_2 stride_1x3 uneven_padding reflect circular dilation_2 groups_2
     batch_2 depthwise_3x3 depthwise_stride_2 depthwise_thrice_stride_2 depthwise_2x4
     depthwise_circular depthwise_bands depthwise_narrow depthwise_narrow_stride_2 pointwise_batch
-    pointwise_stride_2 pointwise_many_pixels padded_1x1
+    pointwise_stride_2 pointwise_many_pixels padded_1x1 depthwise_channels_19 depthwise_narrow_19
+    depthwise_channels_19_twice
     columns_33 filters_17 filter_11x11_batch one_channel filter_5x5_wide
 """
 

@@ -40,10 +40,12 @@ Sizes sizes(const Problem& problem) {
   const Grid grid = grid_of<T>(problem);
   Arena packed = arena(nullptr), scratch = arena(nullptr);
   packed_of<T>(problem, packed);
-  if (way_of<T>(problem) == Way::kPairs)
-    take<T>(scratch, pair_copy(problem, grid));
-  else
-    take<T>(scratch, input_rows(problem, grid.rows) * grid.pitch);
+  const Way way = way_of<T>(problem);
+  const int64_t copied =
+      way == Way::kPairs ? pair_copy(problem, grid) : input_rows(problem, grid.rows) * grid.pitch;
+  const int64_t filters = problem.k < grid.group ? problem.k : grid.group;
+  const int64_t turned = kMaskedLoads && way != Way::kAny ? filters * grid.channel : 0;
+  take<T>(scratch, copied > turned ? copied : turned);
   return {packed.used, 0, scratch.used};
 }
 template <class T>
