@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from convkit import _convkit
+from convkit import _convkit, calibration
 from convkit.backends import Array, check_device
 from convkit.machine import Machine
 from convkit.problem import ConvProblem
@@ -23,8 +23,9 @@ Cost = Callable[[ConvProblem, Machine], float]
 class Algorithm:
     """A row of the table. The name is the stem of its kernel's file.
 
-    `why_not` answers APPLIES (an empty text) or the reason; `cost` predicts the seconds that one
-    call takes on one core, weights packed but cold. `exact`: its error is that of a direct sum.
+    `why_not` answers APPLIES (an empty text) or the reason; `cost` is the formula for the seconds
+    that one call takes on one core, weights packed but cold, and `seconds` that formula with what
+    measurements added to it. `exact`: its error is that of a direct sum.
     `packing`: bytes of packed weights that are written a second, where packing is counted.
     `weights` answers the same of (k, c / groups, r, s) weights, where not all will do; `explain`,
     which sees none, lists such a row as not applying.
@@ -39,6 +40,12 @@ class Algorithm:
 
     def supports(self, problem: ConvProblem) -> bool:
         return self.why_not(problem) == APPLIES
+
+    def seconds(self, problem: ConvProblem, machine: Machine) -> float:
+        """Predicted for one call on one core."""
+        formula = self.cost(problem, machine)
+        one = formula if problem.n == 1 else self.cost(problem.with_batch(1), machine)
+        return formula * calibration.factor(self.name, problem, machine, one)
 
     def sizes(self, problem: ConvProblem) -> tuple[int, int, int]:
         """Bytes of packed weights, of shared scratch and of one thread's scratch."""

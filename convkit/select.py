@@ -214,11 +214,11 @@ def _seconds(
     """Predicted for the whole batch; batch-invariant requests see one image."""
     batch = max(problem.n, 1)
     if asked.invariant:
-        seconds = row.cost(problem.with_batch(1), machine) * batch
+        seconds = row.seconds(problem.with_batch(1), machine) * batch
     else:
         seconds = min(
-            row.cost(problem.with_batch(batch), machine),
-            row.cost(problem.with_batch(1), machine) * batch,
+            row.seconds(problem.with_batch(batch), machine),
+            row.seconds(problem.with_batch(1), machine) * batch,
         )
     if not packing:
         return seconds

@@ -53,6 +53,42 @@ THREADS, EXPLAIN = "tests/test_threads.py", "tests/test_explain.py"
 ALGORITHMS, FACTS = "tests/test_algorithms.py", "tests/test_facts.py"
 
 MUTANTS = [
+    # ---- measuring -------------------------------------------------------------------------------
+    Mutant(
+        "csrc/operators/fma_peak.cpp",
+        "T(2.0 * kLanes<T>",
+        "T(1.0 * kLanes<T>",
+        "a multiply-add is two operations",
+        "tests/test_machine.py -k multiply_adds",
+    ),
+    Mutant(
+        "csrc/operators/read_stream.cpp",
+        "load(x + w + i * kLanes<T>)",
+        "load(x + w + i)",
+        "every vector of the stream is read",
+        "tests/test_machine.py -k stream",
+    ),
+    Mutant(
+        "convkit/bench/measure.py",
+        "row_in[rows][:, :, None] & column_in",
+        "row_in[rows][:, :, None] | column_in",
+        "what lies in the padding of either axis is zero",
+        "tests/test_measure.py -k oracle",
+    ),
+    Mutant(
+        "convkit/calibration.py",
+        "np.clip(phi, self.low, self.high)",
+        "np.clip(phi, self.low, None)",
+        "no quadratic runs away beyond what was measured",
+        "tests/test_calibration.py",
+    ),
+    Mutant(
+        "csrc/executor.cpp",
+        "chunk < 1 ? 1 : chunk",
+        "chunk < 2 ? 2 : chunk",
+        "few items are handed out one by one",
+        "tests/test_threads.py",
+    ),
     # ---- dispatch, memory, threads, bindings -----------------------------------------------------
     Mutant(
         DISPATCH,
@@ -415,8 +451,8 @@ MUTANTS = [
     ),
     Mutant(
         "convkit/select.py",
-        "row.cost(problem.with_batch(1), machine) * batch\n    else",
-        "row.cost(problem, machine)\n    else",
+        "row.seconds(problem.with_batch(1), machine) * batch\n    else",
+        "row.seconds(problem, machine)\n    else",
         "the choice depends on the batch",
         "tests/test_explain.py tests/test_dispatch.py",
     ),
@@ -1004,9 +1040,9 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/winograd_items.h",
-        "left >= 2 * units;",
-        "left >= units;",
-        "half: two vectors of filters by a range that holds the cells of one",
+        "item += pair ? 2 * units : stop - at;",
+        "item += pair ? 3 * units : stop - at;",
+        "half: after a pair of vectors of filters the next one is left out",
         of_kernel("winograd"),
     ),
     Mutant(
@@ -1018,9 +1054,9 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/winograd.h",
-        "const int64_t first = before[range.begin],",
-        "const int64_t first = 0,",
-        "a range that begins inside a block multiplies its first tiles",
+        "parts.sums + point * parts.sum_point + begin * kGroup;",
+        "parts.sums + point * parts.sum_point + (begin - first) * kGroup;",
+        "a range that begins inside a block puts its sums where the first tiles stand",
         of_kernel("winograd"),
     ),
     Mutant(
@@ -1032,9 +1068,9 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/winograd_rows.h",
-        "point && full < tiles ? full : tiles",
-        "tiles",
-        "rows: the point at infinity of short tiles is added",
+        "product.add = step > 0;",
+        "product.add = false;",
+        "rows: sums of earlier channels forgotten beyond 16",
         of_kernel("winograd"),
     ),
     Mutant(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from convkit import _convkit, machine
@@ -71,6 +72,80 @@ def test_float64_runs_at_half_the_peak():
 def test_processor_without_proc_is_unknown(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "Path", lambda name: tmp_path / "missing")
     assert machine._processor() == ("", frozenset())
+
+
+def cache(root, index, kind, level, size):
+    folder = root / f"index{index}"
+    folder.mkdir()
+    for name, text in (("type", kind), ("level", level), ("size", size)):
+        (folder / name).write_text(f"{text}\n", encoding="ascii")
+
+
+def test_caches_as_the_system_tells(tmp_path):
+    cache(tmp_path, 0, "Data", 1, "48K")
+    cache(tmp_path, 1, "Instruction", 1, "32K")
+    cache(tmp_path, 2, "Unified", 2, "1280K")
+    cache(tmp_path, 3, "Unified", 3, "24M")
+    cache(tmp_path, 4, "Unified", "four", "1M")
+    (tmp_path / "index5").mkdir()
+    assert machine._cache_sizes(tmp_path) == {1: 48 << 10, 2: 1280 << 10, 3: 24 << 20}
+    assert machine._cache_sizes(tmp_path / "missing") == {}
+
+
+@pytest.mark.parametrize(
+    ("told", "sizes"),
+    [
+        ({1: 48 << 10, 2: 1 << 20, 3: 24 << 20}, (48 << 10, 1 << 20, 24 << 20)),
+        ({}, (32 << 10, 512 << 10, 8 << 20)),
+        ({2: 1 << 20}, (32 << 10, 1 << 20, 8 << 20)),
+        ({1: 1 << 20, 2: 1 << 19}, (32 << 10, 512 << 10, 8 << 20)),
+        ({3: 480 << 20}, (32 << 10, 512 << 10, 32 << 20)),
+    ],
+    ids=["told", "not told", "one told", "nonsense", "a large chip"],
+)
+def test_generic_machine_takes_the_caches_of_the_system(told, sizes, monkeypatch):
+    monkeypatch.setattr(machine, "_cache_sizes", lambda: told)
+    for isa in machine.LANES:
+        found = profile(OTHER, isa, monkeypatch)
+        assert tuple(size for size, _ in found.caches) == sizes
+        speeds = [speed for _, speed in found.caches] + [found.bandwidth]
+        assert speeds == sorted(speeds, reverse=True)
+
+
+@pytest.mark.parametrize("isa", _convkit.available_isas())
+def test_measured_machine_is_like_a_computer(isa):
+    before = _convkit.current_isa()
+    _convkit.select_isa(isa)
+    try:
+        found, known = machine.measure(0.1), machine.this_machine()
+    finally:
+        _convkit.select_isa(before)
+    assert (found.name, found.source, found.lanes) == (known.name, "measured", known.lanes)
+    assert [size for size, _ in found.caches] == [size for size, _ in known.caches]
+    assert 1e9 < found.peak < 1e12
+    for speed in [*(speed for _, speed in found.caches), found.bandwidth]:
+        assert 1e8 < speed < 1e12
+
+
+def test_multiply_adds_are_counted_as_done():
+    """y holds the operations of each item: both dtypes, and the same in every item."""
+    for dtype, code in (("float32", 0), ("float64", 1)):
+        call, y = machine._native("fma_peak", np.array([0.5, 1, 2], dtype), 3)
+        call()
+        lanes = machine.this_machine().lanes // (1 + code)
+        chains = 24 if _convkit.current_isa() in ("avx512", "neon") else 12
+        np.testing.assert_array_equal(y.ravel(), [2 * lanes * chains * 1024 * 3] * 3)
+
+
+def test_a_stream_is_read_to_its_end():
+    for dtype in ("float32", "float64"):
+        x = np.zeros(4096, dtype)
+        lanes = machine.this_machine().lanes // (x.itemsize // 4)
+        x[lanes * 8 * 3 + 5 * lanes] = 1
+        x[-8 * lanes] = 2
+        call, y = machine._native("read_stream", x, 2)
+        call()
+        np.testing.assert_array_equal(y.ravel(), [3, 3])
 
 
 def test_physical_memory_is_that_of_a_computer():
