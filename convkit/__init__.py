@@ -12,9 +12,12 @@ except ImportError as error:
         "source folder and import convkit from elsewhere"
     ) from None
 
-from convkit.environment import apply_environment
+from convkit.environment import apply_environment, refuse
 
-apply_environment()
+try:
+    apply_environment()
+except ValueError as error:
+    refuse(error)
 
 from convkit.algorithms import algorithms
 from convkit.conv import conv2d

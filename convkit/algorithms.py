@@ -6,13 +6,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from convkit import _convkit, calibration
-from convkit.backends import check_device
+from convkit.backends import Array, check_device
 from convkit.machine import Machine
 from convkit.problem import ConvProblem
 
 APPLIES = ""
 Rule = Callable[[ConvProblem], str]
+WeightRule = Callable[[Array], str]
 Cost = Callable[[ConvProblem, Machine], float]
 
 
@@ -23,12 +26,17 @@ class Algorithm:
     `why_not` answers APPLIES (an empty text) or the reason; `cost` is the formula for the seconds
     that one call takes on one core, weights packed but cold, and `seconds` that formula with what
     measurements added to it. `exact`: its error is that of a direct sum.
+    `packing`: bytes of packed weights that are written a second, where packing is counted.
+    `weights` answers the same of (k, c / groups, r, s) weights, where not all will do; `explain`,
+    which sees none, lists such a row as not applying.
     """
 
     name: str
     why_not: Rule
     cost: Cost
     exact: bool = True
+    weights: WeightRule | None = None
+    packing: float = 5e9
 
     def supports(self, problem: ConvProblem) -> bool:
         return self.why_not(problem) == APPLIES
@@ -78,6 +86,12 @@ def filter_above_one(problem: ConvProblem) -> str:
     return "needs a filter larger than (1, 1)"
 
 
+def rows_and_columns(problem: ConvProblem) -> str:
+    if min(problem.r, problem.s) > 1:
+        return APPLIES
+    return f"needs a filter of several rows and columns, got ({problem.r}, {problem.s})"
+
+
 def unit_stride(problem: ConvProblem) -> str:
     return APPLIES if problem.stride == (1, 1) else f"needs stride (1, 1), got {problem.stride}"
 
@@ -110,6 +124,34 @@ def is_float32(problem: ConvProblem) -> str:
     return APPLIES if problem.dtype == "float32" else f"needs float32, got {problem.dtype}"
 
 
+def rank_one(w: Array) -> str:
+    """Every filter is an outer product of a column and a row, to the rounding of its entries.
+
+    With the largest entry as the pivot, w[i][j] w[pivot] = w[i][pivot's column] w[pivot's row][j];
+    rounded products of factors miss that by 2 eps at most.
+    """
+    k, _, r, s = w.shape
+    needs = "needs filters of rank 1 (a column times a row): filter"
+    # Most others show it in a corner, for a fraction of the time.
+    (a, b), (c, d) = w[0, 0, :2, :2].tolist()
+    if min(abs(a), abs(b), abs(c), abs(d)) > 1e-30 and abs(a * d - b * c) > 1e-5 * abs(a * d):
+        return f"{needs} 0 is none"
+    info = np.finfo(w.dtype)
+    taps = w.reshape(k, r * s).astype(np.float64 if info.bits == 32 else np.longdouble)
+    sizes, each = np.abs(taps), np.arange(k)
+    pivot = sizes.argmax(axis=1)
+    if not np.isfinite(sizes[each, pivot]).all():
+        return "needs finite weights"
+    largest = np.where(taps[each, pivot] == 0, 1, taps[each, pivot])[:, None]
+    scaled = (taps / largest).reshape(k, r, s)
+    product = scaled[each, :, pivot % s][:, :, None] * scaled[each, pivot // s][:, None, :]
+    allowed = 2 * float(info.eps) * np.abs(scaled) + float(info.tiny) / np.abs(largest)[:, :, None]
+    wrong = (np.abs(scaled - product) > allowed).any(axis=(1, 2))
+    if not wrong.any():
+        return APPLIES
+    return f"{needs} {int(wrong.argmax())} is none"
+
+
 # Costs. Operations over the share of the FMA peak that a kernel reaches, or bytes over bandwidth
 # where those take longer, with the weights counted as cold: inside a network they are. The shares
 # and constants were fitted to some dozen layers on the Xeon with AVX-512 and AVX2.
@@ -140,19 +182,19 @@ def weight_bytes(problem: ConvProblem) -> int:
 def direct_cost(problem: ConvProblem, machine: Machine) -> float:
     """Filters or pixels in the lanes, as the kernel's variants choose; a band copied beside."""
     peak, lanes = machine.fma_peak(problem.dtype), lanes_of(problem, machine)
-    filters, rows = problem.k // problem.groups, problem.r > 1
-    up_filters, up_pixels = (-(-size // lanes) * lanes for size in (filters, problem.q))
-    if problem.q * up_filters * (8 if rows else 5) > 10 * filters * up_pixels:
-        share = (0.6 if rows else 0.4) * filled(problem.q, lanes)
+    filters = problem.k // problem.groups
+    if filters == 1 and problem.r > 1:
+        share = 0.6 * filled(problem.q, lanes)
     else:
-        share = filled(filters, lanes)
+        by_filters = (0.8 if filters <= lanes else 1.0) * filled(filters, lanes)
+        share = max(by_filters, (0.5 if filters == 1 else 0.95) * filled(problem.q, lanes))
     work = 2.0 * problem.n * problem.macs / (share * peak)
     if problem.r * problem.s == 1:
         work *= 1.25  # tiles of one tap each
     if filters == 1:
         work += problem.n * problem.c * problem.h * problem.w * 1.2e-10  # the copy, for one filter
     if problem.groups > 1:
-        work += problem.n * problem.c * problem.p * 24e-9  # a group's rows are little work each
+        work += problem.n * problem.c * problem.h * 9e-9  # a group's rows are little work each
     weights = weight_bytes(problem) / machine.cold_bandwidth
     return 2e-6 + max(work, weights) + stream(problem, machine, x=1.25)
 
@@ -181,16 +223,24 @@ def pointwise_cost(problem: ConvProblem, machine: Machine) -> float:
 
 
 def depthwise_cost(problem: ConvProblem, machine: Machine) -> float:
-    """Bands of 7 output rows; the unrolled filters are faster than the general path."""
+    """Strips of a vector by output rows, with a row's loads beside its products; or any filter."""
     peak, lanes = machine.fma_peak(problem.dtype), lanes_of(problem, machine)
-    taps, same = problem.r * problem.s, problem.r == problem.s
-    if same and problem.r in (3, 5):
-        share = 0.3 if max(problem.stride) > 1 else 0.37 if problem.r == 3 else 0.55
+    taps, size, stride = problem.r * problem.s, problem.r, problem.stride[0]
+    square = size == problem.s and problem.stride == (stride, stride)
+    if square and (size, stride) in ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1)):
+        zeros = problem.padding_mode == "zeros"
+        pairs = zeros and machine.lanes == 16 and 2 * problem.q <= lanes
+        strips = (problem.k / 2 if pairs else problem.k) * -(-problem.q // lanes)
+        operations = taps + 3 + (size if stride == 1 else 2 * (2 * size + 1))
+        work = strips * (2 * lanes * problem.p * operations / peak + 1e-8)
+        copied = 0 if zeros and machine.lanes >= 8 else problem.k * problem.h
     else:
-        share = 0.32 if taps <= 100 else 0.58
-    work = 2.0 * problem.n * problem.macs / (share * peak * filled(problem.q, lanes))
-    bands = problem.n * problem.k * -(-problem.p // 7) * 1e-8
-    return 1e-6 + bands + max(work, stream(problem, machine))
+        rows = 7 if machine.lanes == 16 else 4  # of a band
+        work = 2.0 * problem.macs / (0.6 * peak * filled(problem.q, lanes))
+        copied = problem.k * -(-problem.p // rows) * (problem.r + (rows - 1) * stride)
+    work += copied * 18e-9  # rows of x
+    moved = problem.c * problem.h * problem.w + problem.k * problem.p * problem.q
+    return 1e-6 + problem.n * max(work, machine.read_seconds(moved * problem.itemsize))
 
 
 def winograd_cost(tile: int) -> Cost:
@@ -234,14 +284,58 @@ def winograd_cost(tile: int) -> Cost:
 FFT_SIZES = (8, 12, 16, 18, 20, 24, 28, 32, 36, 40, 48, 64, 72, 96, 128, 192, 256)
 
 
+#: Of pairs of tiles of one-channel images: csrc/blocks/fft_image.h.
+IMAGE_SIZES = (16, 32, 48, 64, 96, 128, 144, 192, 256, 288, 320, 384, 448, 512, 576, 640, 768)
+
+
+def wrapped_size(size_in: int, out: int, taps: int, before: int) -> int:
+    """The least tile that holds all: wrapped around, the zeros of one border serve the other."""
+    return max(
+        size_in + max(min(before, out - 1), 0), out + max(min(taps - 1 - before, size_in - 1), 0)
+    )
+
+
+def image_axis(size_in: int, out: int, taps: int, before: int, zeros: bool) -> tuple[int, int]:
+    """(tile size, tiles) of least work along rows or columns of an image."""
+    wrapped = wrapped_size(size_in, out, taps, before)
+    best, least = (IMAGE_SIZES[-1], 1), math.inf
+    for size in IMAGE_SIZES:
+        if zeros and size >= wrapped:
+            tiles = 1
+        elif size >= taps:
+            tiles = -(-out // (size - taps + 1))
+        else:
+            continue
+        work = tiles * size * max(5.0, 2.6 * math.log2(size) - 9.6)
+        if work < least:
+            best, least = (size, tiles), work
+    return best
+
+
+def image_fft_cost(problem: ConvProblem, machine: Machine) -> float:
+    """Cycles a point of a pair of tiles, and three passes over the image."""
+    zeros = problem.padding_mode == "zeros"
+    rows, down = image_axis(problem.h, problem.p, problem.r, problem.padding[0], zeros)
+    columns, across = image_axis(problem.w, problem.q, problem.s, problem.padding[2], zeros)
+    points = problem.n * problem.groups * -(-down * across // 2) * rows * columns
+    cycles = max(5.0, 1.3 * (math.log2(rows) + math.log2(columns)) - 9.6)
+    return 5e-6 + 64 * points * cycles / machine.fma_peak(problem.dtype)
+
+
+def is_fft_image(problem: ConvProblem, machine: Machine) -> bool:
+    """Whether the kernel takes it for an image: one filter a channel, and few channels."""
+    return (
+        problem.c == problem.groups == problem.k < lanes_of(problem, machine)
+        and min(problem.r, problem.s) > 1
+        and max(problem.r, problem.s) <= IMAGE_SIZES[-1]
+    )
+
+
 def fft_axis(size_in: int, out: int, taps: int, before: int, zeros: bool) -> tuple[int, int, int]:
     """(tile size, tiles, pieces of the filter) of least work along rows or columns."""
     if taps == 1:
         return 1, out, 1  # not transformed this way
-    # One tile holds all, wrapped around: the zeros beyond one border serve the other too.
-    wrapped = max(
-        size_in + max(min(before, out - 1), 0), out + max(min(taps - 1 - before, size_in - 1), 0)
-    )
+    wrapped = wrapped_size(size_in, out, taps, before)
     best, least = (1, 1, 1), math.inf
     for size in FFT_SIZES:
         if zeros and size >= wrapped:
@@ -258,6 +352,8 @@ def fft_axis(size_in: int, out: int, taps: int, before: int, zeros: bool) -> tup
 
 def fft_cost(problem: ConvProblem, machine: Machine) -> float:
     """Transforms of a tile's points, and complex products at half as many frequencies."""
+    if is_fft_image(problem, machine):
+        return image_fft_cost(problem, machine)
     n, peak, zeros = problem.n, machine.fma_peak(problem.dtype), problem.padding_mode == "zeros"
     rows, down, row_pieces = fft_axis(problem.h, problem.p, problem.r, problem.padding[0], zeros)
     columns, across, column_pieces = fft_axis(
@@ -285,9 +381,19 @@ def fft_cost(problem: ConvProblem, machine: Machine) -> float:
     return 5e-6 + best
 
 
+def separable_cost(problem: ConvProblem, machine: Machine) -> float:
+    """Sums over the filter's rows near the peak, over its columns at half: misaligned loads."""
+    peak, lanes = machine.fma_peak(problem.dtype), lanes_of(problem, machine)
+    taps = problem.r / 0.75 + problem.s / 0.4
+    outputs = problem.n * problem.k * problem.p * problem.q
+    work = 2.0 * outputs * taps / (peak * filled(problem.q, lanes))
+    rows = problem.n * problem.k * problem.p * 3e-8
+    return 2e-6 + work + rows + stream(problem, machine)
+
+
 #: In the order that `explain` lists them. `direct` computes everything: nothing is ever refused.
 ALGORITHMS: tuple[Algorithm, ...] = (
-    Algorithm("direct", anything, direct_cost),
+    Algorithm("direct", anything, direct_cost, packing=3.5e9),
     Algorithm("im2col", anything, im2col_cost),
     Algorithm("pointwise", all_of(filter_is(1, 1), single_group), pointwise_cost),
     Algorithm(
@@ -304,8 +410,22 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         all_of(filter_is(3, 3), unit_stride, unit_dilation, single_group, is_float32),
         winograd_cost(4),
         exact=False,
+        packing=8e9,
     ),
-    Algorithm("fft", all_of(filter_above_one, unit_stride, unit_dilation), fft_cost, exact=False),
+    Algorithm(
+        "fft",
+        all_of(filter_above_one, unit_stride, unit_dilation),
+        fft_cost,
+        exact=False,
+        packing=9e9,
+    ),
+    Algorithm(
+        "separable",
+        all_of(group_per_channel, unit_stride, unit_dilation, rows_and_columns),
+        separable_cost,
+        exact=False,
+        weights=rank_one,
+    ),
 )
 BY_NAME = {row.name: row for row in ALGORITHMS}
 
@@ -317,7 +437,7 @@ def algorithms(device: str = "cpu") -> tuple[str, ...]:
     --------
     >>> import convkit
     >>> convkit.algorithms()
-    ('direct', 'im2col', 'pointwise', 'depthwise', 'winograd_f2', 'winograd_f4', 'fft')
+    ('direct', 'im2col', 'pointwise', 'depthwise', 'winograd_f2', 'winograd_f4', 'fft', 'separable')
     """
     check_device(device)
     return tuple(BY_NAME)

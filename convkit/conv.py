@@ -7,7 +7,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from convkit import _convkit
-from convkit.backends import DTYPE_OF, enter
+from convkit.backends import enter
 from convkit.epilogue import ActivationLike
 from convkit.epilogue import activation as parse_activation
 from convkit.plan import (
@@ -16,10 +16,9 @@ from convkit.plan import (
     check_flip,
     check_out,
     compute,
-    four_weights,
 )
 from convkit.problem import PaddingLike, PairLike
-from convkit.select import decide, request
+from convkit.select import decide, four_weights, request
 
 Floating = TypeVar("Floating", np.float32, np.float64)
 
@@ -146,7 +145,7 @@ def conv2d(
     check_flip(flip)
     (x, w, bias, residual, target), leave = enter(x=x, w=w, bias=bias, residual=residual, out=out)
     problem, algorithm, numbers = decide(
-        x.shape, w.shape, DTYPE_OF[x.dtype.char], asked, True, stride=stride, padding=padding,
+        x.shape, w, asked, True, stride=stride, padding=padding,
         padding_mode=padding_mode, dilation=dilation, groups=groups,
     )  # fmt: skip
     check_bias(bias, problem)

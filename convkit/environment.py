@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from typing import NoReturn
 
 from convkit import _convkit
 
@@ -28,6 +30,19 @@ def apply_environment() -> None:
         _convkit.set_spin_microseconds(int(spin))
     elif _convkit.has_cpu_quota():
         _convkit.set_spin_microseconds(0)  # spinning would eat the quota that work needs
+
+
+def refuse(error: ValueError) -> NoReturn:
+    """Raise it; or, where it is the `convkit` command that imports the package, say it in one line.
+
+    That import comes before any code of the command itself.
+    """
+    command = os.path.basename(sys.argv[0]) if sys.argv else ""
+    module = command == "-m" and "-m convkit" in " ".join(sys.orig_argv)
+    if command not in ("convkit", "convkit.exe") and not module:
+        raise error
+    print(f"convkit: {error}", file=sys.stderr)
+    sys.exit(2)
 
 
 def openmp_threads() -> int | None:

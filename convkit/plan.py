@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from convkit import _convkit
-from convkit.backends import DTYPE_OF, Array, check_device, enter
+from convkit.backends import Array, check_device, enter
 from convkit.epilogue import Activation, ActivationLike
 from convkit.epilogue import activation as parse_activation
 from convkit.problem import ConvProblem, PaddingLike, PairLike, shape_of
-from convkit.select import decide, request
+from convkit.select import decide, four_weights, request
 from convkit.threads import get_num_threads
 
 
@@ -197,12 +197,6 @@ def _overlaps_itself(array: Array) -> bool:
     return False
 
 
-def four_weights(w: Array, flip: bool) -> Array:
-    """A view of the weights as (k, c / groups, r, s)."""
-    w4 = w[None, None] if w.ndim == 2 else w
-    return w4[:, :, ::-1, ::-1] if flip else w4
-
-
 def as_kernels_read(array: Array) -> Array:
     """Contiguous and whole elements; a copy only where it is not."""
     flags = array.flags
@@ -278,7 +272,7 @@ invariant, max_workspace
     (w, bias), _ = enter(w=w, bias=bias)
     x_shape = shape_of("x", x_shape)
     decision = decide(
-        x_shape, w.shape, DTYPE_OF[w.dtype.char], asked, False, stride=stride, padding=padding,
+        x_shape, w, asked, False, stride=stride, padding=padding,
         padding_mode=padding_mode, dilation=dilation, groups=groups,
     )  # fmt: skip
     check_bias(bias, decision.problem)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from convkit import _convkit
 from convkit.algorithms import ALGORITHMS, APPLIES, BY_NAME, Algorithm
-from convkit.backends import check_device, dtype_name
+from convkit.backends import DTYPE_OF, Array, check_device, dtype_name
 from convkit.machine import Machine, physical_memory, this_machine
 from convkit.problem import (
     PADDING_MODES,
@@ -25,8 +25,8 @@ from convkit.problem import (
 )
 
 PRECISIONS = ("highest", "high", "medium")
-#: Bytes a second at which weights are brought into a kernel's order, fit on both processors.
-PACKING = 1.5e9
+#: Seconds to see whether the weights suit a row for certain weights only.
+WEIGHING_COST = 2.5e-5
 
 
 class Request(NamedTuple):
@@ -53,16 +53,27 @@ def request(
     return Request(algo, precision, invariant is not False, limit)
 
 
-def why_not(row: Algorithm, problem: ConvProblem, asked: Request) -> str:
-    """APPLIES, or why this row cannot serve this request."""
+def why_not(
+    row: Algorithm, problem: ConvProblem, asked: Request, granted: frozenset[str] = frozenset()
+) -> str:
+    """APPLIES, or why this row cannot serve this request.
+
+    `granted`: rows whose rule about the weights holds, or is looked at later.
+    """
     reason = row.why_not(problem)
+    if reason == APPLIES and row.weights and row.name not in granted:
+        reason = "needs to see the weights, which plan and conv2d do"
     if reason == APPLIES and asked.precision == "highest" and not row.exact:
         return "its error is above a direct sum's, which precision='highest' asks for"
     return reason
 
 
+#: Rows for certain weights only.
+WEIGHING = frozenset(row.name for row in ALGORITHMS if row.weights)
+
+
 class Decision(NamedTuple):
-    """What is settled before the arrays are looked at; the same for the same arguments."""
+    """A choice; the same for the same arguments and weights, whatever was called before."""
 
     problem: ConvProblem
     algorithm: str
@@ -72,8 +83,7 @@ class Decision(NamedTuple):
 
 def decide(
     x_shape: tuple[int, ...],
-    w_shape: tuple[int, ...],
-    dtype: str,
+    w: Array,
     asked: Request,
     packing: bool,
     *,
@@ -85,10 +95,13 @@ def decide(
 ) -> Decision:
     """Validate the arguments of a convolution and choose; asked again, remembered.
 
+    The weights are looked at only where a row that depends on them would be the cheapest.
+
     Raises ValueError or TypeError that names the argument; MemoryError where the answer and the
     workspace cannot fit.
     """
-    # Plain integers and texts are most calls. Others could equal what they are not: (1, True).
+    # Most calls have plain integers and texts. Others could equal what they are not, as True and
+    # (1, 1.0) do, and are made plain first.
     if type(stride) is not int:
         stride = pair("stride", stride, least=1)
     if type(dilation) is not int:
@@ -99,13 +112,31 @@ def decide(
     if type(groups) is not int:
         groups = integer("groups", groups, least=1)
     one_of("padding_mode", padding_mode, PADDING_MODES)
-    return _decided(
-        x_shape, w_shape, dtype, asked, packing, this_machine(), stride, padding,
-        padding_mode, dilation, groups,
-    )  # fmt: skip
+    dtype, machine, granted = DTYPE_OF[w.dtype.char], this_machine(), WEIGHING
+    while True:
+        decision = _decided(
+            x_shape, w.shape, dtype, asked, packing, machine, granted, stride, padding,
+            padding_mode, dilation, groups,
+        )  # fmt: skip
+        rule = BY_NAME[decision.algorithm].weights
+        reason = rule(four_weights(w)) if rule else APPLIES
+        if reason == APPLIES:
+            return decision
+        if asked.algo != "auto":
+            raise ValueError(
+                f"algo={asked.algo!r} does not apply to these weights of {decision.problem}: "
+                f"{reason}"
+            )
+        granted -= {decision.algorithm}
 
 
-@lru_cache(maxsize=1024, typed=True)
+def four_weights(w: Array, flip: bool = False) -> Array:
+    """A view of the weights as (k, c / groups, r, s)."""
+    w4 = w[None, None] if w.ndim == 2 else w
+    return w4[:, :, ::-1, ::-1] if flip else w4
+
+
+@lru_cache(maxsize=1024)
 def _decided(
     x_shape: tuple[int, ...],
     w_shape: tuple[int, ...],
@@ -113,6 +144,7 @@ def _decided(
     asked: Request,
     packing: bool,
     machine: Machine,
+    granted: frozenset[str],
     stride: PairLike,
     padding: PaddingLike,
     padding_mode: str,
@@ -123,20 +155,27 @@ def _decided(
         x_shape, w_shape, stride=stride, padding=padding, padding_mode=padding_mode,
         dilation=dilation, groups=groups, dtype=dtype,
     )  # fmt: skip
-    algorithm = choose(problem, asked, machine, packing)
+    algorithm = choose(problem, asked, machine, packing, granted)
     check_memory(problem, BY_NAME[algorithm].workspace(problem))
     return Decision(problem, algorithm, tuple(problem.kernel_problem()))
 
 
 @lru_cache(maxsize=1024)
-def choose(problem: ConvProblem, asked: Request, machine: Machine, packing: bool = False) -> str:
+def choose(
+    problem: ConvProblem,
+    asked: Request,
+    machine: Machine,
+    packing: bool = False,
+    granted: frozenset[str] = frozenset(),
+) -> str:
     """The name of the algorithm; the same for the same arguments, always.
 
-    `packing`: the weights are packed for this one call, so that counts too.
+    `packing`: the weights are packed for this one call, so that counts too. `granted`: as for
+    `why_not`.
     """
     if asked.algo != "auto":
         row = BY_NAME[asked.algo]
-        reason = why_not(row, problem, asked)
+        reason = why_not(row, problem, asked, granted)
         if reason != APPLIES:
             raise ValueError(f"algo={asked.algo!r} does not apply to {problem}: {reason}")
         if row.workspace(problem) > asked.max_workspace:
@@ -148,7 +187,8 @@ def choose(problem: ConvProblem, asked: Request, machine: Machine, packing: bool
     fits = [
         row
         for row in ALGORITHMS
-        if why_not(row, problem, asked) == APPLIES and row.workspace(problem) <= asked.max_workspace
+        if why_not(row, problem, asked, granted) == APPLIES
+        and row.workspace(problem) <= asked.max_workspace
     ]
     if not fits:
         raise ValueError(
@@ -185,7 +225,7 @@ def _seconds(
     # An invariant choice must not see the batch: weigh packing against one image.
     if asked.invariant:
         seconds /= batch
-    return seconds + row.sizes(problem)[0] / PACKING
+    return seconds + row.sizes(problem)[0] / row.packing + (WEIGHING_COST if row.weights else 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from oracle import activated, correlate, with_epilogue
 
+from convkit.algorithms import Algorithm
 from convkit.problem import DTYPES, ConvProblem, conv_problem
 
 
@@ -44,6 +45,7 @@ PROMISES = {
     "winograd_f2": Promise(4, everywhere=False, dtypes=("float32",)),
     "winograd_f4": Promise(8, everywhere=False, one_channel=12, dtypes=("float32",)),
     "fft": Promise(4, everywhere=False),
+    "separable": Promise(4),
 }
 
 
@@ -56,11 +58,28 @@ def must_apply(problem: ConvProblem) -> set[str]:
         names.add("pointwise")
     if problem.groups == problem.c and undilated and problem.stride in ((1, 1), (2, 2)):
         names.add("depthwise")
+        if unit_stride and min(problem.r, problem.s) > 1:
+            names.add("separable")  # for filters of rank 1
     if unit_stride and undilated and problem.r * problem.s > 1:
         names.add("fft")
         if (problem.r, problem.s) == (3, 3) and problem.groups == 1 and problem.dtype == "float32":
             names |= {"winograd_f2", "winograd_f4"}
     return names
+
+
+def groups_and_size(algorithm: str, channels: int) -> tuple[int, int]:
+    """Of a layer with as many filters as channels, one that the algorithm computes."""
+    each = {"depthwise": (channels, 3), "separable": (channels, 3), "pointwise": (1, 1)}
+    return each.get(algorithm, (1, 3))
+
+
+def suited(row: Algorithm, w: np.ndarray) -> np.ndarray:
+    """The weights, or for a row that takes filters of rank 1 only, their columns times rows."""
+    return rank_one(w) if row.weights else w
+
+
+def rank_one(w: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(w[:, :, :, :1] * w[:, :, -1:, :])
 
 
 @dataclass(frozen=True)
@@ -100,6 +119,7 @@ class Case:
 
     name: str
     problem: ConvProblem
+    rank_one: bool = False  # every filter is a column times a row
 
     def of(self, dtype: str) -> ConvProblem:
         return dataclasses.replace(self.problem, dtype=dtype)
@@ -114,6 +134,8 @@ def _arrays(case: Case, dtype: str) -> Arrays:
     problem = case.problem
     shapes = (problem.x_shape, problem.w_shape, (problem.k,), problem.y_shape)
     x, w, bias, residual = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+    if case.rank_one:
+        w = rank_one(w)
     sums, magnitudes = correlate(x, w, problem), correlate(np.abs(x), np.abs(w), problem)
     for array in (x, w, bias, residual, sums, magnitudes):
         array.flags.writeable = False
@@ -153,6 +175,15 @@ _EDGES = [
     _case("one_channel", (1, 1, 17, 18), (9, 1, 3, 3), padding=1),
     _case("one_channel_one_filter", (1, 1, 23, 35), (1, 1, 3, 3), padding="same"),
     _case("image_filter_5x5", (1, 1, 40, 51), (1, 1, 5, 5), padding=2, padding_mode="reflect"),
+    _case(
+        "image_of_tiles",
+        (1, 1, 150, 170),
+        (1, 1, 21, 13),
+        padding=((3, 10), (0, 6)),
+        padding_mode="symmetric",
+    ),
+    _case("image_wrapped", (1, 1, 60, 70), (1, 1, 33, 65), padding=((16, 16), (32, 32))),
+    _case("images_of_three_channels", (2, 3, 37, 140), (3, 1, 9, 7), groups=3, padding=(4, 2)),
 ]
 _STRIDES = [
     _case("stride_2", (1, 3, 12, 15), (5, 3, 3, 3), stride=2, padding=1),
@@ -161,6 +192,14 @@ _STRIDES = [
     _case("stride_over_image", (1, 3, 4, 5), (4, 3, 2, 2), stride=9),
     _case("stride_2_columns_31", (1, 1, 5, 31), (3, 1, 3, 3), stride=2),
     _case("stride_2_columns_15", (2, 2, 7, 15), (9, 2, 1, 3), stride=2),
+    _case(
+        "stride_2_symmetric_wide",
+        (1, 3, 9, 70),
+        (5, 3, 3, 3),
+        stride=2,
+        padding=1,
+        padding_mode="symmetric",
+    ),
     _case("stride_2x1", (1, 4, 11, 13), (6, 4, 3, 3), stride=(2, 1), padding=1),
     _case("stride_1x3", (1, 4, 11, 43), (6, 4, 3, 3), stride=(1, 3), padding=1),
     _case("stride_4_11x11", (1, 3, 39, 43), (8, 3, 11, 11), stride=4, padding=2),
@@ -252,6 +291,17 @@ _GROUPS = [
     _case("groups_8", (2, 16, 10, 9), (24, 2, 3, 3), groups=8, padding=1, stride=2),
     _case("groups_4_one_filter_each", (1, 12, 9, 9), (4, 3, 3, 3), groups=4),
     _case("groups_2_wide", (1, 34, 7, 9), (38, 17, 3, 3), groups=2, padding=1),
+    _case("groups_of_4_wide", (1, 12, 31, 50), (12, 4, 3, 3), groups=3, padding=1),
+    _case("groups_of_8_narrow", (1, 16, 15, 7), (16, 8, 3, 3), groups=2, padding=1),
+    _case(
+        "groups_of_11_stride_4",
+        (1, 4, 21, 75),
+        (22, 2, 5, 5),
+        groups=2,
+        stride=4,
+        padding=2,
+        padding_mode="reflect",
+    ),
     _case("groups_5x5", (1, 4, 16, 17), (6, 2, 5, 5), groups=2, padding=2),
 ]
 _DEPTHWISE = [
@@ -286,6 +336,9 @@ _DEPTHWISE = [
     ),
     _case("depthwise_bands_7x7", (1, 2, 34, 65), (2, 1, 7, 7), groups=2, padding=3),
     _case("depthwise_7x7_wider", (2, 3, 15, 18), (3, 1, 7, 7), groups=3, padding=((3, 1), (4, 2))),
+    _case("depthwise_channels_19", (1, 19, 9, 21), (19, 1, 3, 3), groups=19, padding=1),
+    _case("depthwise_channels_19_twice", (1, 19, 9, 21), (38, 1, 5, 5), groups=19, padding=2),
+    _case("depthwise_narrow_19", (1, 19, 7, 7), (19, 1, 3, 3), groups=19, padding=1),
     _case("depthwise_narrow", (2, 5, 7, 7), (5, 1, 3, 3), groups=5, padding=1),
     _case("depthwise_narrow_bands", (1, 3, 33, 8), (3, 1, 3, 3), groups=3, padding=1),
     _case("depthwise_narrow_stride_2", (1, 3, 14, 14), (3, 1, 3, 3), groups=3, padding=1, stride=2),
@@ -341,6 +394,8 @@ _POINTWISE = [
     _case("pointwise", (1, 16, 7, 9), (24, 16, 1, 1)),
     _case("pointwise_batch", (3, 10, 5, 7), (13, 10, 1, 1)),
     _case("pointwise_stride_2", (1, 33, 9, 8), (17, 33, 1, 1), stride=2),
+    _case("pointwise_stride_2_wide", (1, 20, 9, 75), (37, 20, 1, 1), stride=2),
+    _case("pointwise_blocks", (1, 2100, 14, 21), (5, 2100, 1, 1), stride=2),
     _case("pointwise_stride_1x2", (1, 9, 6, 35), (18, 9, 1, 1), stride=(1, 2)),
     _case("pointwise_deep", (1, 700, 3, 5), (11, 700, 1, 1)),
     _case("pointwise_deep_257", (1, 257, 4, 4), (49, 257, 1, 1)),
@@ -369,8 +424,13 @@ _LANES = [
     _case("channels_16_columns_21", (1, 16, 5, 21), (6, 16, 3, 3), padding=1),
     _case("channels_32_columns_37", (1, 32, 4, 37), (5, 32, 3, 3)),
     _case("deep_360", (1, 40, 6, 7), (10, 40, 3, 3), padding=1),
+    # Several blocks of tiles and an odd vector of filters; cells and shares of filters in a block.
+    _case("tiles_in_blocks", (1, 320, 13, 31), (35, 320, 3, 3), padding=1),
+    _case("tiles_in_shares", (1, 6, 9, 66), (150, 6, 3, 3), padding=1),
+    _case("deep_strips", (1, 37, 17, 9), (19, 37, 3, 3), padding=((1, 0), (0, 2))),
     _case("deep_257_groups", (1, 516, 3, 3), (4, 258, 1, 1), groups=2),
     _case("deep_5400", (1, 600, 4, 5), (7, 600, 3, 3), padding=1),
+    _case("more_channels_than_a_band", (1, 2100, 6, 18), (3, 2100, 3, 3)),
     _case("deep_15000", (1, 600, 5, 6), (3, 600, 5, 5)),
 ]
 _LARGE_FILTERS = [
@@ -400,6 +460,47 @@ _LARGE_FILTERS = [
     _case("tile_57", (1, 1, 57, 33), (1, 1, 7, 7), padding=3, padding_mode="circular"),
     _case("tile_64_same", (1, 1, 64, 65), (1, 1, 9, 9), padding=4),
 ]
+# The in-place way needs some 64 columns; narrower ones are copied first. Two strips from 1537 on.
+_RANK_ONE = [
+    dataclasses.replace(case, rank_one=True)
+    for case in (
+        _case("rank_one_pixel", (1, 1, 1, 1), (1, 1, 3, 3), padding=1),
+        _case("rank_one_3x3", (1, 1, 23, 35), (1, 1, 3, 3), padding=1),
+        _case("rank_one_3x3_wide", (1, 1, 9, 130), (1, 1, 3, 3), padding="same"),
+        _case("rank_one_valid", (1, 1, 12, 100), (1, 1, 4, 2)),
+        _case("rank_one_full", (1, 1, 7, 67), (1, 1, 5, 6), padding="full"),
+        _case("rank_one_batch", (2, 3, 33, 81), (3, 1, 5, 7), groups=3, padding=(2, 3)),
+        _case("rank_one_twice", (1, 2, 40, 70), (4, 1, 5, 5), groups=2, padding=2),
+        _case("rank_one_many_filters", (1, 1, 6, 80), (5, 1, 3, 9), padding=(1, 4)),
+        _case("rank_one_blocks", (1, 1, 70, 66), (1, 1, 7, 5), padding=((3, 2), (0, 4))),
+        _case("rank_one_strips", (1, 1, 5, 1700), (1, 1, 3, 9), padding=(1, 4)),
+        _case("rank_one_on_a_row", (1, 1, 1, 90), (1, 1, 3, 7), padding=(1, 3)),
+        _case("rank_one_on_a_column", (1, 2, 90, 1), (2, 1, 7, 2), groups=2, padding=(3, 1)),
+        _case("rank_one_31x31", (1, 1, 45, 80), (1, 1, 31, 31), padding=15),
+        _case("rank_one_over_image", (1, 2, 8, 68), (2, 1, 21, 9), groups=2, padding=(12, 4)),
+        _case("rank_one_127x127", (1, 1, 130, 135), (1, 1, 127, 127)),
+        _case("rank_one_far_padding", (1, 1, 3, 70), (1, 1, 3, 3), padding=(9, 80)),
+        *(
+            _case(
+                f"rank_one_{mode}", (1, 2, 6, 70), (2, 1, 7, 9), groups=2, padding=((3, 2), (5, 3)),
+                padding_mode=mode,
+            )
+            for mode in ("reflect", "symmetric", "replicate", "circular")
+        ),
+        _case(
+            "rank_one_strips_reflect", (1, 1, 4, 1700), (1, 1, 3, 7), padding=3,
+            padding_mode="reflect",
+        ),
+        _case(
+            "rank_one_strips_circular", (1, 1, 4, 1700), (1, 1, 3, 7), padding=3,
+            padding_mode="circular",
+        ),
+        _case(
+            "rank_one_replicate_far", (1, 1, 3, 66), (1, 1, 3, 3), padding=(11, 70),
+            padding_mode="replicate",
+        ),
+    )
+]  # fmt: skip
 # Layers of real networks; the larger ones with fewer pixels or filters: the oracle stays quick.
 _LAYERS = [
     _case("lenet_c1", (1, 1, 32, 32), (6, 1, 5, 5)),
@@ -432,7 +533,7 @@ _LAYERS = [
 
 CASES = [
     *_EDGES, *_STRIDES, *_PADDINGS, *_DILATIONS, *_GROUPS, *_DEPTHWISE, *_POINTWISE, *_LANES,
-    *_LARGE_FILTERS, *_LAYERS,
+    *_LARGE_FILTERS, *_RANK_ONE, *_LAYERS,
 ]  # fmt: skip
 BY_NAME = {case.name: case for case in CASES}
 assert len(BY_NAME) == len(CASES), "two cases have one name"

@@ -18,14 +18,17 @@ from convkit.problem import DTYPES, ConvProblem
 FORCED = os.environ.get("CONVKIT_FORCE_ISA")
 ISAS = [FORCED] if FORCED else _convkit.available_isas()
 SUPPORTS = {row.name: row.supports for row in ALGORITHMS}
+WEIGHING = {row.name for row in ALGORITHMS if row.weights}
 
 # One case for each way through a kernel: main tiles and their tails, padding, strides, groups.
 WAYS = """
     odd_sizes one_row_3x3 stride_2 stride_1x3 uneven_padding reflect circular dilation_2 groups_2
     batch_2 depthwise_3x3 depthwise_stride_2 depthwise_thrice_stride_2 depthwise_2x4
     depthwise_circular depthwise_bands depthwise_narrow depthwise_narrow_stride_2 pointwise_batch
-    pointwise_stride_2 pointwise_many_pixels padded_1x1
-    columns_33 filters_17 filter_11x11_batch one_channel filter_5x5_wide
+    pointwise_stride_2 pointwise_many_pixels padded_1x1 depthwise_channels_19 depthwise_narrow_19
+    depthwise_channels_19_twice columns_33 filters_17 filter_11x11_batch one_channel
+    filter_5x5_wide rank_one_batch rank_one_twice rank_one_reflect rank_one_strips_circular
+    rank_one_blocks rank_one_31x31
 """
 
 
@@ -64,6 +67,7 @@ def supported(cases: list[Case], variants: list[Variant] = VARIANTS) -> list[tup
         for variant in variants
         for case in cases
         if SUPPORTS[variant.algorithm](case.of(variant.dtype))
+        and (case.rank_one or variant.algorithm not in WEIGHING)
     ]
 
 

@@ -82,6 +82,8 @@ MORE = """
     depthwise_narrow_stride_2_same depthwise_narrow_unpadded depthwise_wide depthwise_31x31
     depthwise_stride_1x2 replicate filter_2x1
     filter_1x2 stride_2_columns_31 stride_2_columns_15 tile_57 filter_41x3 lenet_c1 groups_2_wide
+    rank_one_pixel rank_one_3x3_wide rank_one_valid rank_one_full rank_one_strips rank_one_on_a_row
+    rank_one_on_a_column rank_one_circular rank_one_over_image rank_one_many_filters
 """
 
 if __name__ == "__main__":

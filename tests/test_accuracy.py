@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from cases import PROMISES
-from native import VARIANTS, native_plan, run
+from cases import PROMISES, rank_one
+from native import ISAS, VARIANTS, WEIGHING, Variant, native_plan, run
 from oracle import magnitude, oracle
 
 from convkit.algorithms import ALGORITHMS
@@ -46,9 +46,9 @@ PAIRS = [
 ]
 
 
-def draws(problem, positive):
-    """Inputs with their answers, standard normal or the absolute values of that."""
-    key = (problem, positive)
+def draws(problem, positive, products):
+    """Inputs with answers, standard normal or absolute values; filters of any rank or of 1."""
+    key = (problem, positive, products)
     if key not in _drawn:
         rng, sets = np.random.default_rng(17), []
         for _ in range(DRAWS):
@@ -58,6 +58,8 @@ def draws(problem, positive):
             )
             if positive:
                 x, w = np.abs(x), np.abs(w)
+            if products:
+                w = rank_one(w)
             sets.append((x, w, oracle(x, w, problem), magnitude(x, w, problem)))
         _drawn[key] = sets
     return _drawn[key]
@@ -69,7 +71,7 @@ _drawn: dict[object, list[tuple[np.ndarray, ...]]] = {}
 def worst_error(variant, problem, positive):
     """In eps of conv(|x|, |w|): at the worst element, or largest error over largest magnitude."""
     worst = []
-    for x, w, expected, size in draws(problem, positive):
+    for x, w, expected, size in draws(problem, positive, variant.algorithm in WEIGHING):
         y = run(native_plan(variant, problem, w), problem, x)
         error = np.abs(y.astype(np.float64) - expected)
         assert np.isfinite(error).all()
@@ -95,3 +97,19 @@ def test_all_positive(variant, problem):
     promise = PROMISES[variant.algorithm]
     factor = max(4.0, math.sqrt(depth), promise.factor, promise.one_channel or 0)
     assert worst_error(variant, problem, positive=True) <= factor
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_winograd_of_few_channels_is_exact_on_tiny_images(channels, isa):
+    """Where nothing averages out: in float, one image in a thousand would exceed the bound."""
+    rng, eps = np.random.default_rng(channels), float(np.finfo(np.float32).eps)
+    for size in range(2, 9):
+        problem = conv_problem((1, channels, size, size + 1), (32, channels, 3, 3), padding=1)
+        w = rng.standard_normal(problem.w_shape).astype(np.float32)
+        chosen = Variant(isa, "winograd_f4", -1, "chosen", "float32")
+        plan = native_plan(chosen, problem, w)
+        for _ in range(40):
+            x = rng.standard_normal(problem.x_shape).astype(np.float32)
+            error = np.abs(run(plan, problem, x) - oracle(x, w, problem)).max()
+            assert error <= eps * magnitude(x, w, problem).max()

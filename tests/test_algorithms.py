@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from cases import CASES, PROMISES, must_apply
+from cases import CASES, PROMISES, groups_and_size, must_apply
 
 import convkit
 from convkit import _convkit
@@ -59,8 +59,12 @@ def test_every_row_answers_every_case(case, row):
         )
         if r.algorithm == row.name
     ]  # fmt: skip
-    assert math.isfinite(found.cost)
-    assert found.cost > 0
+    if row.weights:
+        assert not found.applies
+        assert "weights" in found.reason
+    else:
+        assert math.isfinite(found.cost)
+        assert found.cost > 0
     assert found.workspace == sum(_convkit.sizes(row.name, tuple(problem.kernel_problem())))
 
 
@@ -80,6 +84,10 @@ def test_every_row_answers_every_case(case, row):
         ("fft", {"w": (4, 4, 3, 3), "stride": 2}, "stride"),
         ("fft", {"w": (4, 4, 3, 3), "dilation": 2}, "dilation"),
         ("fft", {"w": (4, 4, 1, 1)}, "1"),
+        ("separable", {"w": (4, 1, 3, 3), "groups": 4, "stride": 2}, "stride"),
+        ("separable", {"w": (4, 1, 3, 3), "groups": 4, "dilation": 2}, "dilation"),
+        ("separable", {"w": (4, 4, 3, 3)}, "group"),
+        ("separable", {"w": (4, 1, 1, 3), "groups": 4}, "several rows"),
     ],
 )
 def test_reasons(name, options, reason):
@@ -98,11 +106,12 @@ def test_direct_supports_everything():
 @pytest.mark.parametrize("row", ALGORITHMS, ids=lambda row: row.name)
 def test_costs_grow_with_the_work(row):
     """Four times the pixels cost more, and at most some five times as much."""
-    groups, size = {"depthwise": (64, 3), "pointwise": (1, 1)}.get(row.name, (1, 3))
+    groups, size = groups_and_size(row.name, 64)
     costs = []
     for side in (28, 56, 112):
         rows = convkit.explain((1, 64, side, side), (64, 64 // groups, size, size), groups=groups)
-        costs += [found.cost for found in rows if found.algorithm == row.name]
+        problem = rows.problem
+        costs += [row.cost(problem, rows.machine)]
     assert costs[0] < costs[1] < costs[2] < 8 * costs[1]
 
 

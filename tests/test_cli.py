@@ -123,3 +123,22 @@ def test_demo_is_plain_when_piped_and_takes_under_10_seconds():
     for name in convkit.algorithms():
         assert name in result.stdout
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 10
+
+
+@pytest.mark.parametrize("way", ["-m", "-c"])
+@pytest.mark.parametrize(
+    "variable", [{"CONVKIT_FORCE_ISA": "nonsense"}, {"CONVKIT_SPIN_US": "soon"}], ids=str
+)
+def test_an_impossible_variable_is_one_line(variable, way):
+    """By `python -m convkit` and by the script, whose import of the package comes first."""
+    script = "import sys; sys.argv[0] = '/usr/bin/convkit'; from convkit.cli import main; main()"
+    arguments = ["-I", *(["-m", "convkit"] if way == "-m" else ["-c", script]), "info"]
+    result = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=120,
+        env={**os.environ, **variable},
+    )  # fmt: skip
+    ((name, value),) = variable.items()
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert f"{name}={value}" in result.stderr

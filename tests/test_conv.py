@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from cases import BY_NAME, CASES, PROMISES
+from cases import BY_NAME, CASES, PROMISES, groups_and_size, suited
 from guarded import LAYOUTS, guarded
 from oracle import activated, assert_within, magnitude, oracle
 from scipy import signal
@@ -61,7 +61,7 @@ def test_highest_precision_is_a_direct_sum(case, dtype):
 )
 def test_forced_algorithm(case, row):
     arrays, problem = case.arrays(), case.problem
-    if not row.supports(problem):
+    if not row.supports(problem) or row.weights:
         with pytest.raises(ValueError, match=rf"algo='{row.name}'"):
             convkit.conv2d(arrays.x, arrays.w, algo=row.name, **keywords(problem))
         return
@@ -162,8 +162,9 @@ def test_same_is_the_input_over_the_stride(size, stride, filter_size, dilation):
 def test_padding_modes_are_numpys(mode, row):
     """The same as a call on the array that np.pad makes."""
     numpys = {"replicate": "edge", "circular": "wrap"}.get(mode, mode)
-    groups, filter_size = {"depthwise": (3, 3), "pointwise": (1, 1)}.get(row.name, (1, 3))
-    x, w = standard_normal(2, 3, 7, 6), standard_normal(6, 3 // groups, filter_size, filter_size)
+    groups, filter_size = groups_and_size(row.name, 3)
+    x = standard_normal(2, 3, 7, 6)
+    w = suited(row, standard_normal(6, 3 // groups, filter_size, filter_size))
     options = {"groups": groups, "algo": row.name}
     y = convkit.conv2d(x, w, padding=((2, 5), (4, 1)), padding_mode=mode, **options)
     padded = np.pad(x, ((0, 0), (0, 0), (2, 5), (4, 1)), mode=numpys)
@@ -177,11 +178,12 @@ def test_padding_modes_are_numpys(mode, row):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_flip_is_scipys_convolution(mode, dtype):
     x, w = standard_normal(12, 13, dtype=dtype), standard_normal(3, 3, dtype=dtype, seed=2)
-    expected = signal.convolve2d(x, w, mode)
     problem = conv_problem(x.shape, w.shape, padding=mode, dtype=dtype)
     for row in ALGORITHMS:
         if row.supports(problem):
-            y = convkit.conv2d(x, w, padding=mode, flip=True, algo=row.name)
+            filters = suited(row, w[None, None])[0, 0]
+            expected = signal.convolve2d(x, filters, mode)
+            y = convkit.conv2d(x, filters, padding=mode, flip=True, algo=row.name)
             np.testing.assert_allclose(y, expected, atol=300 * np.finfo(dtype).eps)
 
 
@@ -316,8 +318,8 @@ def test_out_of_fewer_axes(shape):
 
 @pytest.mark.parametrize("row", ALGORITHMS, ids=lambda row: row.name)
 def test_out_may_be_the_residual(row):
-    groups, size = {"depthwise": (6, 3), "pointwise": (1, 1)}.get(row.name, (1, 3))
-    x, w = standard_normal(2, 6, 21, 23), standard_normal(6, 6 // groups, size, size)
+    groups, size = groups_and_size(row.name, 6)
+    x, w = standard_normal(2, 6, 21, 23), suited(row, standard_normal(6, 6 // groups, size, size))
     residual = standard_normal(2, 6, 21, 23, seed=5)
     options = {
         "padding": size // 2, "groups": groups, "algo": row.name, "activation": "relu",
@@ -351,8 +353,8 @@ def test_answer_is_contiguous_and_writable():
 @pytest.mark.parametrize("row", ALGORITHMS, ids=lambda row: row.name)
 def test_changed_weights_change_the_answer(row):
     """In place, between two calls: nothing kept from the first may answer the second."""
-    groups, size = {"depthwise": (4, 3), "pointwise": (1, 1)}.get(row.name, (1, 3))
-    x, w = standard_normal(1, 4, 9, 9), standard_normal(4, 4 // groups, size, size)
+    groups, size = groups_and_size(row.name, 4)
+    x, w = standard_normal(1, 4, 9, 9), suited(row, standard_normal(4, 4 // groups, size, size))
     bias = np.zeros(4, "f")
     options = {"groups": groups, "algo": row.name}
     first = convkit.conv2d(x, w, bias, **options)

@@ -465,9 +465,8 @@ def test_what_equals_a_remembered_argument_is_still_refused(options, error):
     """1.0 == True == 1: the right call before must not make the wrong one pass."""
     x, w = np.ones((1, 2, 5, 5), "f"), np.ones((3, 2, 3, 3), "f")
     right = {"stride": 1, "dilation": 1, "padding": 1, "groups": 1, "invariant": True}
-    pairs = {"stride": (1, 1), "dilation": (1, 1), "padding": (1, 1)}
-    sides = {"padding": ((1, 1), (1, 1))}
-    for good in (right, right | pairs, right | sides):
+    pairs = [{name: (1, 1)} for name in ("stride", "dilation", "padding")]
+    for good in (right, *(right | one for one in pairs), right | {"padding": ((1, 1), (1, 1))}):
         convkit.conv2d(x, w, **good)
         convkit.plan(x.shape, w, **good)
     with pytest.raises(error):

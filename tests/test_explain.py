@@ -51,6 +51,8 @@ def test_says_what_a_plan_will_be(case):
         if row.applies:
             plan = convkit.plan(problem.x_shape, arrays.w, algo=name, **options)
             assert plan.workspace == row.workspace, name
+    if case.rank_one:
+        return  # which explain cannot know
     auto = convkit.plan(problem.x_shape, arrays.w, **options)
     assert auto.algorithm == chosen(rows_of(problem.x_shape, problem.w_shape, **options))
 

@@ -19,7 +19,8 @@ CASES = """
     replicate circular dilation_2 groups_2 batch_2 filters_17 channels_17 columns_33 filter_1x7
     depthwise_3x3 depthwise_stride_2 depthwise_twice depthwise_7x7_reflect depthwise_2x4
     depthwise_circular pointwise pointwise_stride_2 pointwise_batch padded_1x1 padded_1x1_replicate
-    pointwise_deep_257
+    pointwise_deep_257 rank_one_3x3 rank_one_batch rank_one_reflect rank_one_strips_circular
+    rank_one_replicate_far rank_one_over_image rank_one_symmetric
 """
 EXACT = [
     param for param in some(CASES) if PROMISES[param.values[0].algorithm].everywhere
@@ -80,7 +81,9 @@ def test_nan_in_a_filter_stays_in_its_channel(variant, case):
 
 
 @pytest.mark.parametrize("activation", [None, "relu", "relu6", "sigmoid", "hardswish"], ids=str)
-@pytest.mark.parametrize(("variant", "case"), some("odd_sizes depthwise_3x3 pointwise one_channel"))
+@pytest.mark.parametrize(
+    ("variant", "case"), some("odd_sizes depthwise_3x3 pointwise one_channel rank_one_twice")
+)
 def test_nan_in_the_residual_stays_in_its_place(variant, case, activation):
     """In every algorithm, Winograd and FFT too; and no activation hides it."""
     arrays, problem = case.arrays(variant.dtype), case.of(variant.dtype)
@@ -96,7 +99,8 @@ def test_nan_in_the_residual_stays_in_its_place(variant, case, activation):
 
 
 @pytest.mark.parametrize(
-    ("variant", "case"), some("batch_2 depthwise_stride_2 pointwise_batch filter_11x11_batch")
+    ("variant", "case"),
+    some("batch_2 depthwise_stride_2 pointwise_batch filter_11x11_batch rank_one_batch"),
 )
 def test_nan_stays_in_its_image(variant, case):
     """In every algorithm: images of a batch know nothing of each other."""

@@ -50,7 +50,10 @@ def test_layouts_give_the_same_bits(variant, case):
             np.testing.assert_array_equal(y, expected, f"{what} {layout}")
 
 
-@pytest.mark.parametrize(("variant", "case"), some("odd_sizes depthwise_3x3 pointwise one_channel"))
+@pytest.mark.parametrize(
+    ("variant", "case"),
+    some("odd_sizes depthwise_3x3 pointwise one_channel rank_one_twice rank_one_3x3_wide"),
+)
 def test_zero_strides(variant, case):
     """One image, channel, row or column that stands for all of them (np.broadcast_to)."""
     problem = case.of(variant.dtype)
@@ -72,7 +75,7 @@ ACTIVATIONS = [
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
 @pytest.mark.parametrize(
     ("variant", "case"),
-    some("filters_9 depthwise_twice pointwise_stride_1x2 filter_even filter_5x7"),
+    some("filters_9 depthwise_twice pointwise_stride_1x2 filter_even filter_5x7 rank_one_twice"),
 )
 def test_epilogue(variant, case, activation):
     """Bias, residual and activation, each with and without the others."""
@@ -89,7 +92,11 @@ def test_epilogue(variant, case, activation):
 
 
 @pytest.mark.parametrize(
-    ("variant", "case"), some(WAYS + "resnet20_block_3 mobilenet_pw tile_64_same lenet_c3")
+    ("variant", "case"),
+    some(
+        WAYS + "resnet20_block_3 mobilenet_pw tile_64_same lenet_c3"
+        " tiles_in_blocks tiles_in_shares deep_strips"
+    ),
 )
 def test_batch_and_threads_give_the_same_bits(variant, case):
     """Whatever the number of threads, an image's batch and its place in it."""
@@ -107,7 +114,9 @@ def test_batch_and_threads_give_the_same_bits(variant, case):
     np.testing.assert_array_equal(run(plan, problem, images[::-1], threads=2)[::-1], alone)
 
 
-@pytest.mark.parametrize(("variant", "case"), some("batch_2 depthwise_stride_2 pointwise_batch"))
+@pytest.mark.parametrize(
+    ("variant", "case"), some("batch_2 depthwise_stride_2 pointwise_batch rank_one_batch")
+)
 def test_empty_batch(variant, case):
     problem = dataclasses.replace(case.of(variant.dtype), n=0)
     arrays = case.arrays(variant.dtype)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cases import groups_and_size
 from native import ISAS
 
 from convkit.algorithms import ALGORITHMS
@@ -91,7 +92,7 @@ def test_resident_memory(row, how):
     if not os.access("/proc/self/clear_refs", os.W_OK):
         pytest.skip("needs /proc/self/clear_refs")
     channels = 2
-    groups, size = {"depthwise": (channels, 3), "pointwise": (1, 1)}.get(row.name, (1, 3))
+    groups, size = groups_and_size(row.name, channels)
     arguments = json.dumps([row.name, how, size, groups, channels, SIDE])
     child = subprocess.run(
         [sys.executable, "-c", MEASURE, arguments],

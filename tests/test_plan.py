@@ -12,7 +12,7 @@ import threading
 
 import numpy as np
 import pytest
-from cases import BY_NAME
+from cases import BY_NAME, groups_and_size, suited
 
 import convkit
 from convkit import _convkit
@@ -48,10 +48,11 @@ def test_says_what_it_is(plan, arrays):
 
 @pytest.mark.parametrize("row", ALGORITHMS, ids=lambda row: row.name)
 def test_computes_what_conv2d_does(row):
-    groups, size = {"depthwise": (6, 3), "pointwise": (1, 1)}.get(row.name, (1, 3))
+    groups, size = groups_and_size(row.name, 6)
     rng = np.random.default_rng(4)
     x, residual = rng.standard_normal((2, 2, 6, 9, 9)).astype("f")
-    w, bias = rng.standard_normal((6, 6 // groups, size, size)).astype("f"), np.arange(6, dtype="f")
+    w = suited(row, rng.standard_normal((6, 6 // groups, size, size)).astype("f"))
+    bias = np.arange(6, dtype="f")
     options = {
         "padding": size // 2, "groups": groups, "algo": row.name, "activation": "tanh",
         "flip": True,
@@ -122,8 +123,9 @@ def test_workspace_is_a_figure_of_the_problem(arrays):
 @pytest.mark.parametrize("row", ALGORITHMS, ids=lambda row: row.name)
 def test_tight_workspace_runs_fewer_threads(row):
     """At exactly its workspace a plan has room for one thread's scratch, and computes the same."""
-    groups, size = {"depthwise": (6, 3), "pointwise": (1, 1)}.get(row.name, (1, 3))
+    groups, size = groups_and_size(row.name, 6)
     w = np.random.default_rng(1).standard_normal((6, 6 // groups, size, size)).astype("f")
+    w = suited(row, w)
     x = np.random.default_rng(2).standard_normal((3, 6, 40, 41)).astype("f")
     free = convkit.plan(x.shape, w, groups=groups, algo=row.name)
     tight = convkit.plan(x.shape, w, groups=groups, algo=row.name, max_workspace=free.workspace)
@@ -153,8 +155,9 @@ def test_copy(plan, arrays, copier):
 
 @pytest.mark.parametrize("row", ALGORITHMS, ids=lambda row: row.name)
 def test_pickled_plans_keep_their_algorithm(row):
-    groups, size = {"depthwise": (6, 3), "pointwise": (1, 1)}.get(row.name, (1, 3))
+    groups, size = groups_and_size(row.name, 6)
     w = np.random.default_rng(1).standard_normal((6, 6 // groups, size, size)).astype("f")
+    w = suited(row, w)
     x = np.random.default_rng(2).standard_normal((1, 6, 12, 13)).astype("f")
     plan = convkit.plan(x.shape, w, groups=groups, algo=row.name, activation=("leaky_relu", 0.3))
     copied = pickle.loads(pickle.dumps(plan))

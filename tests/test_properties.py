@@ -11,7 +11,7 @@ import os
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from cases import PROMISES, must_apply
+from cases import PROMISES, must_apply, rank_one
 from guarded import LAYOUTS, guarded
 from hypothesis import HealthCheck, assume, given, settings
 from oracle import assert_within, magnitude, oracle
@@ -64,11 +64,13 @@ def problems(draw, dtypes=("float32", "float64")):
 def draw_arrays(problem, seed):
     rng = np.random.default_rng(seed)
     shapes = problem.x_shape, problem.w_shape, (problem.k,), problem.y_shape
-    return [rng.standard_normal(shape).astype(problem.dtype) for shape in shapes]
+    x, w, bias, residual = (rng.standard_normal(shape).astype(problem.dtype) for shape in shapes)
+    return [x, rank_one(w) if seed % 2 else w, bias, residual]
 
 
-def applying(problem):
-    return [row.name for row in ALGORITHMS if row.supports(problem)]
+def applying(problem, w):
+    rows = [row for row in ALGORITHMS if row.supports(problem)]
+    return [row.name for row in rows if not row.weights or not row.weights(w)]
 
 
 seeds = st.integers(0, 2**32 - 1)
@@ -84,7 +86,7 @@ def test_every_algorithm_is_the_oracle(problem, seed, layout, threads):
     placed = guarded(problem.x_shape, problem.dtype, layout, x).array
     options = keywords(problem)
     with convkit.threads(threads):
-        for name in applying(problem):
+        for name in applying(problem, w):
             out = guarded(problem.y_shape, problem.dtype, layout)
             convkit.conv2d(placed, w, bias, residual=residual, out=out.array, algo=name, **options)
             out.check("out")
@@ -94,7 +96,7 @@ def test_every_algorithm_is_the_oracle(problem, seed, layout, threads):
 @thorough
 @given(problems())
 def test_what_must_apply_does(problem):
-    assert must_apply(problem) <= set(applying(problem))
+    assert must_apply(problem) <= set(applying(problem, rank_one(np.ones(problem.w_shape, "f"))))
 
 
 @thorough
@@ -106,7 +108,7 @@ def test_linearity(problem, seed):
     options, eps = keywords(problem), float(np.finfo(problem.dtype).eps)
     mixed = (3 * x1 - 2 * x2).astype(problem.dtype)
     size = magnitude(3 * np.abs(x1) + 2 * np.abs(x2), w, problem)
-    for name in applying(problem):
+    for name in applying(problem, w):
         y, y1, y2 = (
             convkit.conv2d(v, w, algo=name, **options).astype(np.float64) for v in (mixed, x1, x2)
         )
@@ -119,7 +121,7 @@ def test_linearity(problem, seed):
 def test_powers_of_two_are_exact(problem, seed):
     """Scaling x by 4 and w by 1/2 doubles every bit of the answer, in every algorithm."""
     x, w, *_ = draw_arrays(problem, seed)
-    for name in applying(problem):
+    for name in applying(problem, w):
         options = {**keywords(problem), "algo": name}
         y = convkit.conv2d(x, w, **options)
         np.testing.assert_array_equal(convkit.conv2d(4 * x, w / 2, **options), 2 * y, name)
@@ -136,7 +138,7 @@ def test_shifting_the_image_shifts_the_answer(problem, seed):
     eps = float(np.finfo(problem.dtype).eps)
     bound = PROMISES["direct"].bound(magnitude(x, w, problem), problem, eps)
     loose = LOOSEST.bound(magnitude(x, w, problem), problem, eps)
-    for name in applying(problem):
+    for name in applying(problem, w):
         options = {**keywords(problem), "algo": name}
         y, shifted = convkit.conv2d(x, w, **options), convkit.conv2d(moved, w, **options)
         allowed = 2 * bound if PROMISES[name].everywhere else 2 * loose
@@ -148,7 +150,7 @@ def test_shifting_the_image_shifts_the_answer(problem, seed):
 def test_batch_and_threads_do_not_change_a_bit(problem, seed, threads):
     x, w, bias, _ = draw_arrays(problem.with_batch(3), seed)
     options = keywords(problem)
-    for name in ["auto", *applying(problem)]:
+    for name in ["auto", *applying(problem, w)]:
         with convkit.threads(1):
             alone = [convkit.conv2d(x[i : i + 1], w, bias, algo=name, **options) for i in range(3)]
         with convkit.threads(threads):

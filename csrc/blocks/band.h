@@ -102,63 +102,121 @@ CK_INLINE BandBlock band_block(const Problem& problem, const Band& band, int64_t
   return block;
 }
 
-template <class T, int... kLane>
-CK_INLINE Vec<T> even_lanes(Vec<T> a, Vec<T> b, std::integer_sequence<int, kLane...>) {
-  return CK_SHUFFLE(a, b, (2 * kLane)...);
-}
-// to[i] = from[i step] for i < count; nothing after from[(count - 1) step] is read.
+// Lanes first .. end of from, 0 <= first, end <= lanes; the others read as zero and their memory is
+// not touched.
 template <class T>
-CK_INLINE void copy_columns(const T* from, int64_t step, int64_t count, T* to) {
+CK_INLINE Vec<T> load_between(const T* from, int64_t first, int64_t end) {
+  if (first >= end) return Vec<T>{};
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    return Vec<T>(_mm512_maskz_loadu_ps(__mmask16((1u << end) - (1u << first)), from));
+  else
+    return Vec<T>(_mm512_maskz_loadu_pd(__mmask8((1u << end) - (1u << first)), from));
+#else
+  if (first == 0) return load_first(from, end);
+  alignas(kVectorBytes) T lanes[kLanes<T>] = {};
+  for (int64_t i = first; i < end; ++i) lanes[i] = from[i];
+  return load(lanes);
+#endif
+}
+// kRuns runs at a time, for one vector of each: to[n * run + i] = row[i * kRuns + n], zero where
+// row is not within the image's columns first .. end; count of them, or all lanes (kInside: and all
+// within the image).
+template <class T, int kRuns, bool kInside>
+CK_INLINE void split_columns(const T* row, int64_t first, int64_t end, int64_t count, T* to,
+                             int64_t run) {
   constexpr int64_t kSize = kLanes<T>;
-  if (step == 1) {
-    int64_t i = 0;
-    for (; i + kSize <= count; i += kSize) store(to + i, load(from + i));
-    if (i < count) store_first(to + i, count - i, load_first(from + i, count - i));
-  } else if (step == 2) {
-    constexpr std::make_integer_sequence<int, kLanes<T>> lanes{};
-    int64_t i = 0;
-    for (; i + kSize < count; i += kSize)
-      store(to + i, even_lanes<T>(load(from + 2 * i), load(from + 2 * i + kSize), lanes));
-    if (i < count) {
-      const int64_t rest = 2 * (count - i) - 1, more = greater(rest - kSize, 0);
-      const Vec<T> a = load_first(from + 2 * i, rest - more),
-                   b = load_first(from + 2 * i + rest - more, more);
-      store_first(to + i, count - i, even_lanes<T>(a, b, lanes));
-    }
+  Vec<T> in[kRuns], out[kRuns];
+  for (int64_t v = 0; v < kRuns; ++v)
+    in[v] = kInside ? load(row + v * kSize)
+                    : load_between(row + v * kSize, greater(first - v * kSize, 0),
+                                   lesser(end - v * kSize, kSize));
+  if constexpr (kRuns == 1) {
+    out[0] = in[0];
+  } else if constexpr (kRuns == 2) {
+    out[0] = even_lanes<T>(in[0], in[1]);
+    out[1] = odd_lanes<T>(in[0], in[1]);
   } else {
-    for (int64_t i = 0; i < count; ++i) to[i] = from[i * step];
+    const Vec<T> even[2] = {even_lanes<T>(in[0], in[1]), even_lanes<T>(in[2], in[3])};
+    const Vec<T> odd[2] = {odd_lanes<T>(in[0], in[1]), odd_lanes<T>(in[2], in[3])};
+    out[0] = even_lanes<T>(even[0], even[1]);
+    out[1] = even_lanes<T>(odd[0], odd[1]);
+    out[2] = odd_lanes<T>(even[0], even[1]);
+    out[3] = odd_lanes<T>(odd[0], odd[1]);
+  }
+  for (int n = 0; n < kRuns; ++n)
+    kInside || count >= kSize ? store(to + n * run, out[n])
+                              : store_first(to + n * run, count, out[n]);
+}
+// to[i] = column begin + i step of a row of the padded image, first <= i < end.
+template <class T>
+CK_NOINLINE void copy_columns(const Problem& problem, const T* row, int64_t begin, int64_t step,
+                              int64_t first, int64_t end, T* to) {
+  for (int64_t i = first; i < end; ++i) {
+    const int64_t column = source_column(problem, begin + i * step);
+    to[i] = column < 0 ? T(0) : row[column * problem.x.w];
   }
 }
 
-// Copies one channel's part of a block.
-template <class T>
-CK_NOINLINE void fill_band(const Problem& problem, const Band& band, const BandBlock& block,
-                           const T* x, int64_t channel, T* to) {
-  const int64_t w = problem.w, step = problem.stride_w;
+// Copies one channel's part of a block. kRuns: the stride where it is 1, 2 or 4, the runs are its
+// phases and the image's columns stand side by side: the runs are made together. Else 0.
+template <class T, int kRuns>
+CK_NOINLINE void fill_channel(const Problem& problem, const Band& band, const BandBlock& block,
+                              const T* x, T* to) {
+  const int64_t w = problem.w, step = problem.stride_w, x_row = problem.x.h;
+  const int64_t run_step = band.per_tap ? problem.dilation_w : 1;
   const int64_t count = band.per_tap ? block.columns : block.columns + band.run - band.columns;
-  const bool zeros = problem.padding_mode == kZeros;
-  for (int64_t run = 0; run < band.runs; ++run, to += band.run) {
-    const int64_t begin = block.first_column * step - problem.pad_left +
-                          run * (band.per_tap ? problem.dilation_w : 1);
-    // Columns inside .. outside come from the image, the others from its padding.
-    const int64_t inside = begin >= 0 ? 0 : lesser(ceil_div(-begin, step), count);
-    const int64_t outside =
-        begin >= w ? inside : greater(inside, lesser(ceil_div(w - begin, step), count));
-    for (int64_t row = block.begin; row < block.end; ++row) {
-      const int64_t source = source_row(problem, band_source_row(problem, band, block, row));
-      const T* from = x + channel * problem.x.c + source * problem.x.h;
-      T* line = to + row * band.pitch;
-      const auto pad = [&](int64_t i, int64_t end) {
-        for (; i < end; ++i) {
-          const int64_t column = zeros ? -1 : source_column(problem, begin + i * step);
-          line[i] = column < 0 ? T(0) : from[column * problem.x.w];
-        }
+  const int64_t first = block.first_column * step - problem.pad_left;
+  // Vectors from whole up to rest are wholly within the image and the run.
+  constexpr int64_t kSize = kLanes<T>, kColumns = greater(kRuns, 1) * kSize;
+  const int64_t whole =
+      lesser(greater(0, ceil_div(-first, kColumns)), ceil_div(count, kSize)) * kSize;
+  const int64_t rest = lesser((w - first) / kColumns, count / kSize) * kSize;
+  for (int64_t row = block.begin; row < block.end; ++row) {
+    const int64_t source = source_row(problem, band_source_row(problem, band, block, row));
+    const T* from = x + source * x_row;
+    T* line = to + row * band.pitch;
+    if constexpr (kRuns > 0) {
+      // The next channel's rows stand elsewhere; without this their first lines are waited for.
+      const T* next = from + greater(first, 0) + problem.x.c;
+      for (int64_t i = 0; i < count * kRuns; i += 64 / int64_t(sizeof(T)))
+        __builtin_prefetch(next + i, 0, 3);
+      const auto split = [&](int64_t i, auto is_inside) __attribute__((always_inline)) {
+        const int64_t column = first + i * kRuns;
+        split_columns<T, kRuns, decltype(is_inside)::value>(from + column, -column, w - column,
+                                                            count - i, line + i, band.run);
       };
-      pad(0, inside);
-      copy_columns(from + (begin + inside * step) * problem.x.w, step * problem.x.w,
-                   outside - inside, line + inside);
-      pad(outside, count);
+      int64_t i = 0;
+      for (; i < whole; i += kSize) split(i, std::false_type{});
+      for (; i < rest; i += kSize) split(i, std::true_type{});
+      for (; i < count; i += kSize) split(i, std::false_type{});
     }
+    if (kRuns > 0 && problem.padding_mode == kZeros) continue;
+    for (int64_t run = 0; run < band.runs; ++run, line += band.run) {
+      // Columns inside .. outside come from the image, the others perhaps from its padding.
+      const int64_t begin = first + run * run_step;
+      const int64_t inside = begin >= 0 ? 0 : lesser(ceil_div(-begin, step), count);
+      const int64_t outside =
+          begin >= w ? inside : greater(inside, lesser(ceil_div(w - begin, step), count));
+      copy_columns(problem, from, begin, step, 0, inside, line);
+      if constexpr (kRuns == 0) {
+        const T* start = from + begin * problem.x.w;
+        for (int64_t i = inside; i < outside; ++i) line[i] = start[i * step * problem.x.w];
+      }
+      copy_columns(problem, from, begin, step, outside, count, line);
+    }
+  }
+}
+template <class T>
+CK_INLINE void fill_band(const Problem& problem, const Band& band, const BandBlock& block,
+                         const T* x, int64_t channel, T* to) {
+  x += channel * problem.x.c;
+  const int64_t step = band.per_tap || problem.x.w != 1 ? 0 : problem.stride_w;
+  switch (step) {
+    case 1: return fill_channel<T, 1>(problem, band, block, x, to);
+    case 2: return fill_channel<T, 2>(problem, band, block, x, to);
+    case 4: return fill_channel<T, 4>(problem, band, block, x, to);
+    default: return fill_channel<T, 0>(problem, band, block, x, to);
   }
 }
 

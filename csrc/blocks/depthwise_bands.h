@@ -5,6 +5,7 @@
 #include "edge_lanes.h"
 #include "epilogue.h"
 #include "kernel.h"
+#include "transpose.h"
 #include "window.h"
 
 namespace convkit {
@@ -28,10 +29,14 @@ CK_INLINE Way way_of(const Problem& problem) {
   return kHalfVectors && zeros && problem.w <= widest && problem.q <= kLanes<T> / 2 ? Way::kPairs
                                                                                     : Way::kStrips;
 }
-// Whether rows of x can be read where they are.
-CK_INLINE bool reads_in_place(const Problem& problem) {
+// How strips read x: where it is; out of channels side by side (NHWC), turned into rows; or out of
+// a copy with its padding.
+enum class Access { kInPlace, kTurned, kCopied };
+CK_INLINE Access access_of(const Problem& problem) {
   const bool padded = problem.pad_top + problem.pad_bottom + problem.pad_left + problem.pad_right;
-  return kMaskedLoads && problem.x.w == 1 && (problem.padding_mode == kZeros || !padded);
+  if (!kMaskedLoads || (problem.padding_mode != kZeros && padded)) return Access::kCopied;
+  if (problem.x.w == 1) return Access::kInPlace;
+  return problem.x.c == 1 ? Access::kTurned : Access::kCopied;
 }
 
 // Output rows of an item of the unrolled ways, which run down strips of one vector. The more rows,
@@ -43,10 +48,18 @@ CK_INLINE int64_t strip_rows(const Problem& problem) {
   return rows < 7 ? 7 : rows > kMostRows ? kMostRows : rows;
 }
 
+CK_INLINE int64_t input_rows(const Problem& problem, int64_t rows) {
+  return (rows - 1) * problem.stride_h + problem.r;
+}
+
+constexpr int64_t kLineBytes = 64;
 struct Grid {
   int64_t bands, rows;   // output rows of the largest band
   int64_t plane, pitch;  // elements of one plane of columns, of one row of a band
   int64_t planes;
+  int64_t filters;       // of an item
+  int64_t group;         // filters whose channels are turned at once
+  int64_t row, channel;  // elements of a turned row, of the turned rows of a channel
 };
 template <class T>
 CK_INLINE Grid grid_of(const Problem& problem) {
@@ -62,10 +75,14 @@ CK_INLINE Grid grid_of(const Problem& problem) {
                    : columns * problem.stride_w + problem.s + kLanes<T>;
   grid.plane = (grid.plane + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
   grid.pitch = grid.planes * grid.plane;
+  grid.filters = way_of<T>(problem) == Way::kPairs ? 2 : 1;
+  grid.row = (problem.w + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
+  grid.channel = input_rows(problem, grid.rows) * grid.row;
+  // A line of channels, unless their rows would fill the second cache.
+  grid.group = kLineBytes / int64_t(sizeof(T));
+  while (grid.group > 2 && grid.group * grid.channel * int64_t(sizeof(T)) > (256 << 10))
+    grid.group /= 2;
   return grid;
-}
-CK_INLINE int64_t input_rows(const Problem& problem, int64_t rows) {
-  return (rows - 1) * problem.stride_h + problem.r;
 }
 
 // Input rows [top, top + count) of a channel, with their padding.
@@ -97,7 +114,81 @@ CK_INLINE Rows rows_of(const Problem& problem, const Grid& grid, int64_t filter,
   const bool zeros = problem.padding_mode == kZeros;
   rows.low = zeros && rows.top < 0 ? -rows.top : 0;
   rows.high = zeros && problem.h - rows.top < rows.count ? problem.h - rows.top : rows.count;
+  if (rows.high < rows.low) rows.high = rows.low;  // all of them beyond the image
   return rows;
+}
+
+// Where an item stands. Items go by filters and then bands; turned ones by groups of filters, then
+// bands, then the filters of the group, which share the lines that their channels stand in.
+struct Place {
+  int64_t first, group;  // of the group; its filters
+  int64_t filter, part;
+};
+CK_INLINE Place place_of(const Problem& problem, const Grid& grid, bool turned, int64_t item) {
+  Place place;
+  const int64_t group = turned ? grid.group : grid.filters;
+  const int64_t full = group / grid.filters * grid.bands;  // items of a group
+  place.first = item / full * group;
+  place.group = problem.k - place.first < group ? problem.k - place.first : group;
+  const int64_t row = (place.group + grid.filters - 1) / grid.filters;
+  place.part = item % full / row;
+  place.filter = place.first + item % full % row * grid.filters;
+  return place;
+}
+CK_INLINE void next_place(const Problem& problem, const Grid& grid, bool turned, Place& place) {
+  place.filter += grid.filters;
+  if (place.filter < place.first + place.group) return;
+  if (++place.part == grid.bands) {
+    place.part = 0;
+    place.first += place.group;
+    const int64_t group = turned ? grid.group : grid.filters;
+    place.group = problem.k - place.first < group ? problem.k - place.first : group;
+  }
+  place.filter = place.first;
+}
+
+// to[j][i][w] = x[channel + j][top + i][w] for the rows i that are read, of channels side by side.
+template <class T>
+CK_NOINLINE void turn_rows(const Problem& problem, const T* x, int64_t channel, int64_t channels,
+                           const Grid& grid, const Rows& rows, T* to) {
+  for (int64_t i = rows.low; i < rows.high; ++i)
+    for (int64_t column = 0; column < problem.w; column += kLanes<T>)
+      for (int64_t j = 0; j < channels; j += kLanes<T>) {
+        const int64_t step = problem.x.w,
+                      count = channels - j < kLanes<T> ? channels - j : kLanes<T>;
+        const int64_t pixels = problem.w - column;
+        const T* const from = x + (rows.top + i) * problem.x.h + column * step + channel + j;
+        T* const line = to + j * grid.channel + i * grid.row + column;
+        if (pixels >= kLanes<T> && count == kLanes<T>) {
+          transpose(from, step, line, grid.channel);
+          continue;
+        }
+        Vec<T> tile[kLanes<T>];
+        for (int64_t k = 0; k < kLanes<T>; ++k)
+          tile[k] = k < pixels ? load_first(from + k * step, count) : Vec<T>{};
+        transpose<T>(tile);
+        for (int64_t k = 0; k < count; ++k) store(line + k * grid.channel, tile[k]);
+      }
+}
+// Rows of x by row and channel, from input row 0 of a band on.
+template <class T>
+struct Source {
+  const T* x;
+  int64_t row, channel;  // distances
+  int64_t origin;        // the channel at x
+};
+// What the item at `place` reads in place or turned. A group is turned at its first item, or where
+// a range begins.
+template <class T>
+CK_INLINE Source<T> source_of(const Problem& problem, const T* x, const Grid& grid, bool turn,
+                              const Place& place, const Rows& rows, bool begins, T* scratch) {
+  if (!turn) return {x + rows.top * problem.x.h, problem.x.h, problem.x.c, 0};
+  const int64_t multiplier = problem.k / problem.c, origin = place.first / multiplier;
+  if (begins || place.filter == place.first) {
+    const int64_t last = (place.first + place.group - 1) / multiplier;
+    turn_rows(problem, x, origin, last - origin + 1, grid, rows, scratch);
+  }
+  return {scratch, grid.row, grid.channel, origin};
 }
 
 // How sums leave the registers: what all bands of a call share.

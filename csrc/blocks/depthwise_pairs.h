@@ -54,10 +54,10 @@ CK_NOINLINE void pairs_run(const Problem& problem, int64_t begin, int64_t end,
   const Exit<T> out = exit_of<T>(problem, operands);
   const T* const x = static_cast<const T*>(operands.x);
   T* const copy = static_cast<T*>(operands.scratch);
-  const bool in_place = reads_in_place(problem);
+  const Access access = access_of(problem);
+  const bool copied = access == Access::kCopied, turned = access == Access::kTurned;
   const int64_t multiplier = problem.k / problem.c;
   PairReader<T, kSize, kStride> reader;
-  reader.pitch = in_place ? problem.x.h : problem.w;
   reader.mask = lanes_inside<T>(0, problem.w);
   // Tap s of lane i: column i * stride + s - pad_left of the lane's filter. Stride 1: both filters'
   // rows stand in the first vector, the second is zero; stride 2: one vector each, of which the
@@ -74,22 +74,26 @@ CK_NOINLINE void pairs_run(const Problem& problem, int64_t begin, int64_t end,
     }
   const Mask<T> mask = lanes_inside<T>(0, problem.q);
   Vec<T> aside[kMostRows];
-  for (int64_t item = begin; item < end; ++item) {
-    const int64_t filter = item / grid.bands * 2;
+  Place place = place_of(problem, grid, turned, begin);
+  for (int64_t item = begin; item < end; ++item, next_place(problem, grid, turned, place)) {
+    const int64_t filter = place.filter;
     const bool alone = filter + 1 == problem.k;
     const int64_t second = alone ? filter : filter + 1;
-    const Rows rows = rows_of(problem, grid, filter, item % grid.bands);
+    const Rows rows = rows_of(problem, grid, filter, place.part);
     const Band other{second, rows.band.row, rows.band.rows};
     const int64_t channels[2] = {filter / multiplier, second / multiplier};
-    if (in_place) {
-      reader.a = x + channels[0] * problem.x.c + rows.top * reader.pitch;
-      reader.b = x + channels[1] * problem.x.c + rows.top * reader.pitch;
-    } else {
+    Source<T> source{copy, problem.w, rows.count * problem.w, 0};
+    if (copied) {
+      for (int i = 0; i < 2; ++i)
+        copy_rows(problem, x, channels[i], rows, copy + i * source.channel);
       reader.a = copy;
-      reader.b = copy + rows.count * reader.pitch;
-      copy_rows(problem, x, channels[0], rows, copy);
-      copy_rows(problem, x, channels[1], rows, copy + rows.count * reader.pitch);
+      reader.b = copy + source.channel;
+    } else {
+      source = source_of(problem, x, grid, turned, place, rows, item == begin, copy);
+      reader.a = source.x + (channels[0] - source.origin) * source.channel;
+      reader.b = source.x + (channels[1] - source.origin) * source.channel;
     }
+    reader.pitch = source.row;
     Vec<T> weights[kSize * kSize];
     CK_UNROLL(64)
     for (int i = 0; i < kSize * kSize; ++i)

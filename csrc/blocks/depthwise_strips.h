@@ -168,19 +168,28 @@ CK_NOINLINE void strips_run(const Problem& problem, int64_t begin, int64_t end,
   const Exit<T> out = exit_of<T>(problem, operands);
   const T* const x = static_cast<const T*>(operands.x);
   T* const copy = static_cast<T*>(operands.scratch);
-  const bool in_place = reads_in_place(problem);
-  const int64_t pitch = in_place ? problem.x.h : grid.pitch;
+  const Access access = access_of(problem);
+  const bool copied = access == Access::kCopied, turned = access == Access::kTurned;
   const int64_t multiplier = problem.k / problem.c;
   constexpr int64_t kReach = (kSize - 1) / kStride * kStride +
                              kStride * kLanes<T>;  // columns from the first load to the last
   Vec<T> aside[kMostRows];
-  int64_t filter = begin / grid.bands, part = begin % grid.bands;
-  for (int64_t item = begin; item < end; ++item) {
+  Place place = place_of(problem, grid, turned, begin);
+  for (int64_t item = begin; item < end; ++item, next_place(problem, grid, turned, place)) {
+    const int64_t filter = place.filter;
     const int64_t channel = multiplier == 1 ? filter : filter / multiplier;
-    const Rows rows = rows_of(problem, grid, filter, part);
-    if (!in_place) copy_band(problem, x, channel, rows.top, rows.count, grid, copy);
-    const T* from =
-        in_place ? x + channel * problem.x.c + rows.top * pitch - problem.pad_left : copy;
+    const Rows rows = rows_of(problem, grid, filter, place.part);
+    const T* from = copy;
+    int64_t pitch = grid.pitch, ahead = 0;
+    if (copied) {
+      copy_band(problem, x, channel, rows.top, rows.count, grid, copy);
+    } else {
+      const Source<T> source =
+          source_of(problem, x, grid, turned, place, rows, item == begin, copy);
+      from = source.x + (channel - source.origin) * source.channel - problem.pad_left;
+      pitch = source.row;
+      if (!turned) ahead = rows.band.rows * kStride * pitch;
+    }
     Vec<T> weights[kSize * kSize];
     CK_UNROLL(64)
     for (int i = 0; i < kSize * kSize; ++i) weights[i] = splat(packed[filter * kSize * kSize + i]);
@@ -188,7 +197,6 @@ CK_NOINLINE void strips_run(const Problem& problem, int64_t begin, int64_t end,
     if (out.plain)
       to = {y_of(problem, out, rows.band),        problem.y.h,        rows.band.rows * problem.y.h,
             residual_of(problem, out, rows.band), problem.residual.h, bias_of(out, filter)};
-    const int64_t ahead = in_place ? rows.band.rows * kStride * pitch : 0;
     const Mask<T>* edge = masks;
     for (int64_t column = 0; column < problem.q; column += kLanes<T>) {
       const int64_t left = problem.q - column;
@@ -199,10 +207,9 @@ CK_NOINLINE void strips_run(const Problem& problem, int64_t begin, int64_t end,
                               __attribute__((always_inline)) { put(out, strip, count, sum); };
       bool inside = true;
       if constexpr (kMaskedLoads) {
-        inside = !in_place || (first >= 0 && first + kReach <= problem.w);
+        inside = copied || (first >= 0 && first + kReach <= problem.w);
         if (!inside) {
           StripReader<T, kSize, kStride, true> reader{from, pitch, ahead, {}};
-          CK_UNROLL(8)
           for (int i = 0; i < row_loads(kSize, kStride); ++i) reader.masks[i] = edge[i];
           run_down<T, kSize, kStride>(rows, weights, reader, finish);
         }
@@ -219,10 +226,6 @@ CK_NOINLINE void strips_run(const Problem& problem, int64_t begin, int64_t end,
       } else {
         finish_vectors<T>(problem, operands, rows.band, column, aside, 0, kLanes<T>);
       }
-    }
-    if (++part == grid.bands) {
-      part = 0;
-      ++filter;
     }
   }
 }

@@ -83,12 +83,47 @@ CK_INLINE Item item_of(const Problem& problem, const Blocks& blocks, int64_t ind
   item.group = index / band.classes;
   return item;
 }
+// Calls body(tap, c, r, s) for every tap of a group in the order of the parts.
+template <class Body>
+CK_INLINE void each_tap(const Problem& problem, const Blocks& blocks, Body body) {
+  const Part& part = blocks.part;
+  int64_t tap = 0;
+  for (int64_t c0 = 0; c0 < blocks.channels; c0 += part.channels)
+    for (int64_t r0 = 0; r0 < problem.r; r0 += part.r)
+      for (int64_t s0 = 0; s0 < problem.s; s0 += part.s)
+        for (int64_t r = r0; r < lesser(r0 + part.r, problem.r); ++r)
+          for (int64_t c = c0; c < lesser(c0 + part.channels, blocks.channels); ++c)
+            for (int64_t s = s0; s < lesser(s0 + part.s, problem.s); ++s) body(tap++, c, r, s);
+}
+CK_INLINE int64_t tap_place(const Problem& problem, const Blocks& blocks, int64_t c, int64_t r,
+                            int64_t s) {
+  return c % blocks.band_channels * blocks.band.channel + r * blocks.band.pitch +
+         tap_column(problem, blocks.band, s);
+}
 template <class T>
 CK_INLINE void fill(const Problem& problem, const Blocks& blocks, const Item& item,
                     const Operands& operands, int64_t channel, int64_t channels, T* to) {
   for (int64_t c = 0; c < channels; ++c)
     fill_band(problem, blocks.band, item.block, static_cast<const T*>(operands.x),
               item.group * blocks.channels + channel + c, to + c * blocks.band.channel);
+}
+
+// The same for kernels that read vectors of pixels. The last one of a row reads on, into what no
+// stored lane depends on: zeros where nothing was filled, since what scratch happens to hold may be
+// denormal numbers, each of which costs the FMA units a hundred cycles. `to` has a vector more than
+// the channels.
+template <class T>
+CK_INLINE void fill_vectors(const Problem& problem, const Blocks& blocks, const Item& item,
+                            const Operands& operands, int64_t channel, int64_t channels, T* to) {
+  const Band& band = blocks.band;
+  const int64_t before = item.block.begin * band.pitch, after = item.block.end * band.pitch;
+  for (int64_t c = 0; c < channels; ++c) {
+    T* of = to + c * band.channel;
+    store_first(of, lesser(before, kLanes<T>), Vec<T>{});
+    store_first(of + after, lesser(greater(0, band.channel - after), kLanes<T>), Vec<T>{});
+  }
+  store(to + channels * band.channel, Vec<T>{});
+  fill(problem, blocks, item, operands, channel, channels, to);
 }
 
 }  // namespace CONVKIT_ISA

@@ -30,31 +30,33 @@ CK_INLINE Vec<double> load_lanes(const double* from, Mask<double> mask) {
 constexpr bool kHalfVectors = true;
 // The first lanes of a in the lower half, of b in the upper one. Masks of at most half the lanes.
 CK_INLINE Vec<float> load_halves(const float* a, const float* b, Mask<float> mask) {
-  const __m512 low = _mm512_castps256_ps512(_mm256_maskz_loadu_ps(__mmask8(mask), a));
-  return Vec<float>(_mm512_insertf32x8(low, _mm256_maskz_loadu_ps(__mmask8(mask), b), 1));
+  const __m512 low = _mm512_zextps256_ps512(_mm256_maskz_loadu_ps(__mmask8(mask), a));
+  return Vec<float>(
+      _mm512_maskz_insertf32x8(0xffff, low, _mm256_maskz_loadu_ps(__mmask8(mask), b), 1));
 }
 CK_INLINE Vec<double> load_halves(const double* a, const double* b, Mask<double> mask) {
-  const __m512d low = _mm512_castpd256_pd512(_mm256_maskz_loadu_pd(__mmask8(mask), a));
-  return Vec<double>(_mm512_insertf64x4(low, _mm256_maskz_loadu_pd(__mmask8(mask), b), 1));
+  const __m512d low = _mm512_zextpd256_pd512(_mm256_maskz_loadu_pd(__mmask8(mask), a));
+  return Vec<double>(
+      _mm512_maskz_insertf64x4(0xff, low, _mm256_maskz_loadu_pd(__mmask8(mask), b), 1));
 }
 // Extracted apart from the store: an extraction to memory faults in masked lanes too.
 CK_INLINE void store_lower(float* to, Mask<float> mask, Vec<float> v) {
-  __m256 lower = _mm512_castps512_ps256(__m512(v));
+  __m256 lower = _mm512_maskz_extractf32x8_ps(0xff, __m512(v), 0);
   __asm__("" : "+v"(lower));
   _mm256_mask_storeu_ps(to, __mmask8(mask), lower);
 }
 CK_INLINE void store_upper(float* to, Mask<float> mask, Vec<float> v) {
-  __m256 upper = _mm512_extractf32x8_ps(__m512(v), 1);
+  __m256 upper = _mm512_maskz_extractf32x8_ps(0xff, __m512(v), 1);
   __asm__("" : "+v"(upper));
   _mm256_mask_storeu_ps(to, __mmask8(mask), upper);
 }
 CK_INLINE void store_lower(double* to, Mask<double> mask, Vec<double> v) {
-  __m256d lower = _mm512_castpd512_pd256(__m512d(v));
+  __m256d lower = _mm512_maskz_extractf64x4_pd(0xf, __m512d(v), 0);
   __asm__("" : "+v"(lower));
   _mm256_mask_storeu_pd(to, __mmask8(mask), lower);
 }
 CK_INLINE void store_upper(double* to, Mask<double> mask, Vec<double> v) {
-  __m256d upper = _mm512_extractf64x4_pd(__m512d(v), 1);
+  __m256d upper = _mm512_maskz_extractf64x4_pd(0xf, __m512d(v), 1);
   __asm__("" : "+v"(upper));
   _mm256_mask_storeu_pd(to, __mmask8(mask), upper);
 }

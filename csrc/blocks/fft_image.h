@@ -1,8 +1,9 @@
 // One image, one filter: two tiles at once as the real and the imaginary part of one complex tile,
 //   IFFT(FFT(a + i b) W) = a * w + i (b * w),   since w is real (Sorensen et al. 1987).
 // Lanes are neighbouring columns on the way down and neighbouring rows on the way across, so that
-// pixels are read and stored as they stand, and only the half-transformed tile is turned. A tile has
-// a phase of its own for each of: columns forward; rows forward, times W, and back; columns back.
+// pixels are read and stored as they stand, and only the half-transformed tile is turned. A tile
+// has a phase of its own for each of: columns forward; rows forward, times W, and back; columns
+// back.
 #pragma once
 #include "blocks/arena.h"
 #include "blocks/epilogue.h"
@@ -17,9 +18,9 @@ namespace {
 
 struct ImageTiling {
   Axis rows, columns;
-  int64_t pairs;          // of tiles, of one channel
-  int64_t row_blocks;     // kLanes rows of frequencies each
-  int64_t weight_blocks;  // the other rows are their conjugates, mirrored
+  int64_t pairs;                  // of tiles, of one channel
+  int64_t row_blocks;             // kLanes rows of frequencies each
+  int64_t weight_blocks;          // the other rows are their conjugates, mirrored
   int64_t in_blocks, out_blocks;  // kLanes columns that hold inputs, outputs
   int64_t tap_blocks;             // at most, that hold taps
   int64_t pitch;                  // of a row of the half-transformed pair, in scalars
@@ -48,24 +49,35 @@ CK_INLINE int64_t image_axes(int64_t in, int64_t out, int64_t taps, int64_t befo
   return count;
 }
 
-// Returns whether there is one. Looks at neither n nor strides.
+// One filter a channel, channels too few to fill the lanes; one-dimensional filters gain nothing
+// from tiles of both directions.
 template <class T>
-bool image_tiling(const Problem& problem, ImageTiling& best) {
+bool is_image(const Problem& problem) {
+  return problem.c == problem.groups && problem.k == problem.groups && problem.groups < kLanes<T> &&
+         problem.r > 1 && problem.s > 1 && max_of(problem.r, problem.s) <= kMostImage;
+}
+
+// Looks at neither n nor strides.
+template <class T>
+ImageTiling image_tiling(const Problem& problem) {
   const bool zeros = problem.padding_mode == kZeros;
   Axis rows[kMostAxes], columns[kMostAxes];
   const int64_t row_count =
       image_axes<T>(problem.h, problem.p, problem.r, problem.pad_top, zeros, rows);
   const int64_t column_count =
       image_axes<T>(problem.w, problem.q, problem.s, problem.pad_left, zeros, columns);
+  ImageTiling best{};
   double least = -1;
   for (int64_t i = 0; i < row_count; ++i)
     for (int64_t j = 0; j < column_count; ++j) {
       const int64_t pairs = ceil_div(rows[i].tiles * columns[j].tiles, 2);
+      // Cycles a point, there and back, fitted over tiles from 48 x 64 to 512 x 640; the slope is
+      // less the butterflies' than the caches'. A run of pixels costs its start, too.
       const double points = double(rows[i].size) * columns[j].size;
-      const double depth = log2_of(rows[i].size) + log2_of(columns[j].size);
-      // A pair goes there and back; beyond the second cache every pass over it waits.
-      const double point = 2 * depth + (points * 12 > kImageBytes ? 12 : 6);
-      const double cost = points * (double(pairs) * point + 0.5 * depth);
+      const double steep = 1.3 * (log2_of(rows[i].size) + log2_of(columns[j].size)) - 9.6;
+      const double point = steep > 5 ? steep : 5;
+      const double cost =
+          double(pairs) * (points * point + 150 * double(rows[i].size)) + points * point / 4;
       if (least >= 0 && !(cost < least)) continue;
       least = cost;
       best.rows = rows[i];
@@ -73,15 +85,16 @@ bool image_tiling(const Problem& problem, ImageTiling& best) {
       best.pairs = pairs;
     }
   const int64_t lanes = kLanes<T>, across = best.columns.size;
-  if (least < 0) return false;
   best.row_blocks = best.rows.size / lanes;
   best.weight_blocks = best.row_blocks / 2 + 1;
   best.in_blocks = ceil_div(best.columns.used, lanes);
   best.out_blocks = ceil_div(min_of(best.columns.step, problem.q), lanes);
   best.tap_blocks = min_of(across / lanes, ceil_div(problem.s, lanes) + 2);
   best.pitch = 2 * across + lanes;  // rows off each other's cache sets
-  best.shared = best.pairs * problem.groups < kFewPairs;
-  return true;
+  const int64_t all = best.pairs * problem.groups;
+  best.shared =
+      all < kFewPairs && all * best.rows.size * best.pitch * int64_t(sizeof(T)) <= 2 * kSharedBytes;
+  return best;
 }
 
 template <class T>
@@ -144,7 +157,7 @@ CK_INLINE void turn_out(const T* line, T* work, int64_t pitch, int64_t im) {
 }
 
 template <class T>
-void prepare_image(const ImageTiling& tiling, const Problem& problem, const T* w, T* weights,
+void image_weights(const ImageTiling& tiling, const Problem& problem, const T* w, T* weights,
                    const ImagePacking<T>& parts) {
   constexpr int64_t kPair = 2 * kLanes<T>;
   const Axis &rows = tiling.rows, &columns = tiling.columns;
@@ -300,6 +313,71 @@ CK_NOINLINE void image_outputs(const Problem& problem, const ImageTiling& tiling
     T* sums = work + which * columns.size + begin;
     for (int64_t i = 0; i < most && begin < end; ++i, sums += tiling.pitch)
       finish_row(problem, operands, filter, p + i, q + begin, sums, end - begin);
+  }
+}
+
+// ---- the kernel's functions
+
+template <class T>
+Sizes image_sizes(const Problem& problem) {
+  const ImageTiling tiling = image_tiling<T>(problem);
+  Sizes bytes{};
+  bytes.packed = image_packing<T>(tiling, problem.groups, nullptr).bytes;
+  bytes.scratch = image_memory<T>(tiling, nullptr).bytes;
+  if (tiling.shared)
+    bytes.shared = problem.groups * tiling.pairs * pair_size<T>(tiling) * int64_t(sizeof(T));
+  return bytes;
+}
+// Where pairs are shared, phase 0: a strip of columns; 1: rows; 2: a strip back. Otherwise phase 2
+// is all: a pair.
+template <class T>
+int64_t image_items(const Problem& problem, int64_t phase) {
+  const ImageTiling tiling = image_tiling<T>(problem);
+  const int64_t pairs = problem.groups * tiling.pairs;
+  if (!tiling.shared) return phase < 2 ? 0 : pairs;
+  return pairs * (phase == 0   ? image_strips(tiling.in_blocks)
+                  : phase == 1 ? tiling.row_blocks
+                               : image_strips(tiling.out_blocks));
+}
+template <class T>
+void prepare_image(const Problem& problem, const void* w, void* packed) {
+  const ImageTiling tiling = image_tiling<T>(problem);
+  const ImagePacking<T> parts = image_packing<T>(tiling, problem.groups, packed);
+  *parts.tiling = tiling;
+  const int64_t weights = tiling.weight_blocks * tiling.columns.size * 2 * kLanes<T>;
+  for (int64_t group = 0; group < problem.groups; ++group)
+    image_weights<T>(tiling, problem, static_cast<const T*>(w) + group * problem.r * problem.s,
+                     parts.weights + group * weights, parts);
+}
+template <class T>
+void run_image(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
+               const Operands& operands) {
+  const ImageTiling& tiling = *static_cast<const ImageTiling*>(operands.packed);
+  const ImagePacking<T> packing =
+      image_packing<T>(tiling, problem.groups, const_cast<void*>(operands.packed));
+  const ImageMemory<T> memory = image_memory<T>(tiling, operands.scratch);
+  const int64_t weights = tiling.weight_blocks * tiling.columns.size * 2 * kLanes<T>;
+  const int64_t blocks[] = {image_strips(tiling.in_blocks), tiling.row_blocks,
+                            image_strips(tiling.out_blocks)};
+  const int64_t most = tiling.shared ? blocks[phase] : 1;
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t pair = i / most % tiling.pairs, group = i / most / tiling.pairs;
+    T* work = tiling.shared ? static_cast<T*>(operands.shared) + i / most * pair_size<T>(tiling)
+                            : memory.work;
+    const T* w = packing.weights + group * weights;
+    for (int64_t part = tiling.shared ? phase : 0; part <= phase; ++part) {
+      const int64_t first = tiling.shared ? i % most : 0;
+      const int64_t last = tiling.shared ? first + 1 : blocks[part];
+      for (int64_t block = first; block < last; ++block) {
+        if (part == 0)
+          image_columns(problem, tiling, static_cast<const T*>(operands.x), group, pair, block,
+                        work);
+        else if (part == 1)
+          image_rows(tiling, w, block, work, memory.line);
+        else
+          image_outputs(problem, tiling, operands, group, pair, block, work);
+      }
+    }
   }
 }
 

@@ -20,10 +20,6 @@ struct TileMemory {
   T* line;   // one row of outputs as vectors; a column, where it is filtered at once
 };
 
-CK_INLINE int64_t strip_tiles(const Tiling& tiling) {
-  // A strip is transposed once for all its tiles; the longest stays within the second cache.
-  return tiling.lanes == kTiles ? 1 : min_of(tiling.band_columns + tiling.columns.pieces - 1, 16);
-}
 CK_INLINE int64_t strip_columns(const Tiling& tiling, int64_t tiles) {
   return (tiles - 1) * tiling.columns.step + tiling.columns.size;
 }
@@ -78,17 +74,27 @@ CK_INLINE void tile_of(const Tiling& tiling, int64_t lane, int64_t lanes, int64_
   }
 }
 
-// A vector of lanes that begin at from[lane]; null: zeros. count columns, one after the other.
+// Vectors of lanes that begin at from[lane], `real` of them; the others are zeros. count columns,
+// one after the other.
 template <class T>
-CK_INLINE void interleave(const T* const* from, int64_t count, T* to) {
+CK_INLINE void interleave(const T* const* from, int64_t real, int64_t offset, int64_t count,
+                          T* to) {
+  Vec<T> block[kLanes<T>];
   for (int64_t j = 0; j < count; j += kLanes<T>, to += kLanes<T> * kLanes<T>) {
-    Vec<T> block[kLanes<T>];
-    if (count - j >= kLanes<T>)
-      for (int l = 0; l < kLanes<T>; ++l) block[l] = from[l] ? load(from[l] + j) : Vec<T>{};
-    else
+    const bool whole = count - j >= kLanes<T>;
+    if (real == kLanes<T> && whole) {
+      CK_UNROLL(16)
+      for (int l = 0; l < kLanes<T>; ++l) block[l] = load(from[l] + offset + j);
+    } else if (real == kLanes<T>) {
+      CK_UNROLL(16)
+      for (int l = 0; l < kLanes<T>; ++l) block[l] = load_first(from[l] + offset + j, count - j);
+    } else {
       for (int l = 0; l < kLanes<T>; ++l)
-        block[l] = from[l] ? load_first(from[l] + j, count - j) : Vec<T>{};
+        block[l] =
+            l < real ? load_first(from[l] + offset + j, min_of(count - j, kLanes<T>)) : Vec<T>{};
+    }
     transpose<T>(block);
+    CK_UNROLL(16)
     for (int l = 0; l < kLanes<T>; ++l) store(to + l * kLanes<T>, block[l]);
   }
 }
@@ -124,27 +130,32 @@ CK_NOINLINE void gather(const Problem& problem, const Tiling& tiling, const T* x
   const bool same = tiling.lanes != kTiles;
   const int64_t left = same ? max_of(0, min_of(-first_column[0], count)) : 0;
   const int64_t right = same ? max_of(left, min_of(problem.w - first_column[0], count)) : count;
+  // Lanes that pad come last. Tiles beyond the last read zeros like padding.
+  int64_t real = 0;
+  while (real < kLanes<T> && channel[real] >= 0) ++real;
+  const bool direct = same && problem.x.w == 1;
+  const T* from[kLanes<T>];
+  for (int l = 0; direct && l < real; ++l)
+    from[l] = x + channel[l] * problem.x.c + first_column[l] + left;
   for (int64_t i = 0; i < tiling.rows.used; ++i) {
     T* to = memory.strip + i * width * kLanes<T>;
-    const T* from[kLanes<T>];
-    for (int l = 0; l < kLanes<T>; ++l) {
-      const int64_t source = source_row(problem, first_row[l] + i), begin = first_column[l] + left;
-      from[l] = nullptr;
-      if (channel[l] < 0 || source < 0) continue;
-      if (problem.x.w == 1 && begin >= 0 && begin + right - left <= problem.w) {
-        from[l] = x + channel[l] * problem.x.c + source * problem.x.h + begin;
-      } else {
-        from[l] = memory.rows + l * width;
-        read_row(problem, x, channel[l], first_row[l] + i, begin, right - left,
-                 memory.rows + l * width);
-      }
-    }
     const int64_t source = source_row(problem, first_row[0] + i);
     if (same && source < 0) {
       __builtin_memset(to, 0, size_t(count * kLanes<T>) * sizeof(T));
       continue;
     }
-    interleave<T>(from, right - left, to + left * kLanes<T>);
+    for (int l = 0; !direct && l < real; ++l) {
+      const int64_t at = source_row(problem, first_row[l] + i), begin = first_column[l] + left;
+      if (problem.x.w == 1 && at >= 0 && begin >= 0 && begin + right - left <= problem.w) {
+        from[l] = x + channel[l] * problem.x.c + at * problem.x.h + begin;
+      } else {
+        read_row(problem, x, channel[l], first_row[l] + i, begin, right - left,
+                 memory.rows + l * width);
+        from[l] = memory.rows + l * width;
+      }
+    }
+    interleave<T>(from, real, direct ? source * problem.x.h : 0, right - left,
+                  to + left * kLanes<T>);
     for (int64_t j = 0; j < left; ++j)
       gather_column(problem, x, channel, source, first_column[0] + j, to + j * kLanes<T>);
     for (int64_t j = right; j < count; ++j)

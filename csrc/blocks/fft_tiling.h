@@ -34,6 +34,7 @@ struct Tiling {
   int64_t depth;                           // channels that meet in one output, per piece
   int64_t grid_rows, grid_columns;         // output tiles (kTiles: vectors of tiles)
   int64_t band_rows, band_columns;         // tiles whose products are done together
+  int64_t strip;                           // tiles of a row gathered, or stored, together
   bool fused;                              // one channel makes one filter: no spectrum is kept
   bool shared;  // inputs transformed by all threads together, in a phase of its own
 };
@@ -87,10 +88,10 @@ int64_t axes_of(int64_t in, int64_t out, int64_t taps, int64_t before, bool zero
   return count;
 }
 
-CK_INLINE double log2_of(int64_t size) {  // its ceiling
+CK_INLINE double log2_of(int64_t size) {  // straight between powers of two
   int bits = 0;
-  while ((int64_t(1) << bits) < size) ++bits;
-  return bits;
+  while ((int64_t(2) << bits) <= size) ++bits;
+  return bits + double(size) / double(int64_t(1) << bits) - 1;
 }
 template <class T>
 CK_INLINE double transform_cost(int64_t size) {
@@ -103,12 +104,11 @@ constexpr int64_t kBandTiles = 16;
 constexpr int64_t kBandBytes = 6 << 20;
 // Lanes of groups use a weight once a tile: only the strip that is transposed together gains.
 constexpr int64_t kGroupTiles = 4;
-constexpr int64_t kFewItems = 8;
-constexpr int64_t kImageBytes = 3 << 20;  // of a pair of tiles, so that it stays in the second cache
+constexpr int64_t kFewItems = 8, kManyStrips = 32;
 constexpr int64_t kCachedWeights = 4 << 20, kSharedBytes = 8 << 20;
 
-// From the last cache, or from memory with some luck.
-constexpr double kWeightBytesPerCycle = 8;
+// From memory: between other work, weights of megabytes seldom stay in the last cache.
+constexpr double kWeightBytesPerCycle = 7;
 
 template <class T>
 CK_INLINE int64_t frequency_bytes(const Tiling& tiling, int64_t vectors) {
@@ -131,6 +131,14 @@ CK_INLINE int64_t cut_bands(Tiling& tiling, int64_t wanted) {
   tiling.band_rows =
       columns >= wanted ? 1 : ceil_div(rows, ceil_div(rows, min_of(wanted / columns, rows)));
   return ceil_div(rows, tiling.band_rows) * ceil_div(columns, tiling.band_columns);
+}
+
+// Strips, at least `wanted` over all rows of tiles where there are so many tiles. A strip is
+// transposed once for all its tiles; the longest stays within the second cache.
+CK_INLINE void cut_strips(Tiling& tiling, int64_t wanted) {
+  const int64_t columns = tiling.band_columns + tiling.columns.pieces - 1;
+  const int64_t parts = max_of(1, min_of(columns, ceil_div(wanted, tiling.grid_rows)));
+  tiling.strip = tiling.lanes == kTiles ? 1 : min_of(ceil_div(columns, parts), 16);
 }
 
 // Fills in all that follows from the tile and the lanes.
@@ -160,13 +168,15 @@ void lay_out(const Problem& problem, Tiling& tiling) {
       (tiling.grid_rows + rows.pieces - 1) * (tiling.grid_columns + columns.pieces - 1);
   // All at once: weights are read once, and every phase has items for many threads. Spectra beyond
   // the caches would cost more than that saves.
-  const int64_t shared_bytes = tiling.units * (all * tile_bytes +
-                                               tiling.grid_rows * tiling.grid_columns *
-                                                   frequency_bytes<T>(tiling, tiling.out_vectors));
+  const int64_t shared_bytes =
+      tiling.units * max_of(all * tile_bytes, tiling.grid_rows * tiling.grid_columns *
+                                                  frequency_bytes<T>(tiling, tiling.out_vectors));
   tiling.shared = !tiling.fused && shared_bytes <= kSharedBytes;
   if (tiling.shared) {
     tiling.band_rows = tiling.grid_rows;
     tiling.band_columns = tiling.grid_columns;
+    cut_strips(tiling,
+               kManyStrips / (tiling.units * min_of(tiling.in_vectors, tiling.out_vectors)));
     return;
   }
   int64_t wanted = tiling.lanes == kFilters  ? kBandTiles
@@ -182,6 +192,7 @@ void lay_out(const Problem& problem, Tiling& tiling) {
         min_of(wanted, max_of(least, tiling.grid_rows * tiling.grid_columns * vectors / kFewItems));
     cut_bands(tiling, wanted);
   }
+  cut_strips(tiling, 1);
 }
 
 // Cycles, roughly: only comparisons count.
@@ -202,8 +213,7 @@ double cost(const Tiling& tiling) {
   const double products =
       tiles * tiling.frequencies * rows.pieces * columns.pieces * tiling.depth * tiling.out_vectors;
   const double weights = double(weight_count<T>(tiling)) * sizeof(T);
-  const double streamed =
-      weights / tiling.units * bands / kWeightBytesPerCycle;
+  const double streamed = weights / tiling.units * bands / kWeightBytesPerCycle;
   const double multiply = products * (tiling.lanes == kFilters ? 2
                                       : tiling.lanes == kTiles ? 2.4
                                                                : 4);

@@ -11,17 +11,15 @@ constexpr int kTileRowsOut = 4;
 constexpr int kPixelVecs = kRegisters == 32 ? 4 : 2;
 
 // A band row meets rows from .. to of a tile: output rows t, each with the filter row r = band row
-// - t row_step, or the filters of one output row, all with the same r.
+// - t row_step.
 struct Meeting {
   int64_t x;     // place of the band row, from the tile's first one
   int64_t w;     // of filter row r for t = 0, were it that long; t w_step before it for row t
   int64_t rows;  // from * kTileRowsOut + to
 };
-// Writes the meetings of one part's filter rows r0 .. r1 in order; returns how many. More than one
-// filter: rows is 1.
+// Writes the meetings of one part's filter rows r0 .. r1 in order; returns how many.
 CK_NOINLINE int64_t list_meetings(const Problem& problem, const Band& band, const BandBlock& block,
-                                  int64_t row, int64_t rows, int64_t r0, int64_t r1,
-                                  int64_t filters, Meeting* to) {
+                                  int64_t row, int64_t rows, int64_t r0, int64_t r1, Meeting* to) {
   const int64_t first = row * band.row_step, step = band.row_step;
   int64_t count = 0, from = 0, last = -1, from_next = r1, last_next = r0;
   for (int64_t i = r0; i < (rows - 1) * step + r1; ++i) {
@@ -34,7 +32,7 @@ CK_NOINLINE int64_t list_meetings(const Problem& problem, const Band& band, cons
       from_next += step;
     }
     if (from > last || first + i < block.begin || first + i >= block.end) continue;
-    to[count++] = {i * band.pitch, i * problem.s, from * kTileRowsOut + last + filters - 1};
+    to[count++] = {i * band.pitch, i * problem.s, from * kTileRowsOut + last};
   }
   return count;
 }

@@ -57,6 +57,10 @@ CK_INLINE void read_even(const T* from, int64_t count, T* to) {
 template <class T>
 CK_NOINLINE void read_line(const Problem& problem, const T* x, int64_t c, int64_t first,
                            int64_t count, T* line) {
+  if (in_place(problem)) {
+    __builtin_memcpy(line, x + (c * problem.x.c + first), size_t(count) * sizeof(T));
+    return;
+  }
   const bool even = problem.stride_w == 2 && problem.x.w == 1 && unpadded(problem);
   int64_t p = first / problem.q, q = first % problem.q;
   for (int64_t i = 0; i < count; ++p, q = 0) {
@@ -142,8 +146,9 @@ template <class T>
 struct Ahead {
   const T* x;
   int64_t rows, row_step;  // of one channel, row_step elements apart; where x is read in place: one
-  int64_t row_lines, share;
-  int64_t row, at;  // the next line: the row and its number among all channels' lines of that row
+  int64_t row_lines;
+  int64_t share, share_channels, share_lines;  // share = share_channels row_lines + share_lines
+  int64_t row, channel, line;                  // the next one
 };
 template <class T>
 CK_INLINE Ahead<T> ahead_of(const Problem& problem, const T* x, int64_t first, int64_t count,
@@ -162,22 +167,29 @@ CK_INLINE Ahead<T> ahead_of(const Problem& problem, const T* x, int64_t first, i
     ahead.row_lines = problem.w / kLine<T> + 1;
   }
   ahead.share = (ahead.rows * ahead.row_lines * problem.c + tiles - 1) / tiles;
+  ahead.share_channels = ahead.share / ahead.row_lines;
+  ahead.share_lines = ahead.share % ahead.row_lines;
   return ahead;
 }
 template <class T>
 CK_INLINE Fetch<T> next_share(const Problem& problem, Ahead<T>& ahead) {
   Fetch<T> fetch{};
   if (ahead.row >= ahead.rows) return fetch;
-  const int64_t all = ahead.row_lines * problem.c, channel = ahead.at / ahead.row_lines,
-                line = ahead.at % ahead.row_lines;
-  fetch.at = ahead.x + (ahead.row * ahead.row_step + channel * problem.x.c + line * kLine<T>);
-  fetch.left = ahead.row_lines - line;
+  const int64_t left = (problem.c - ahead.channel) * ahead.row_lines - ahead.line;
+  fetch.at =
+      ahead.x + (ahead.row * ahead.row_step + ahead.channel * problem.x.c + ahead.line * kLine<T>);
+  fetch.left = ahead.row_lines - ahead.line;
   fetch.lines = ahead.row_lines;
   fetch.jump = problem.x.c - ahead.row_lines * kLine<T>;
-  fetch.count = ahead.share < all - ahead.at ? ahead.share : all - ahead.at;
-  ahead.at += ahead.share;
-  if (ahead.at >= all) {
-    ahead.at -= all;
+  fetch.count = ahead.share < left ? ahead.share : left;
+  ahead.line += ahead.share_lines;
+  ahead.channel += ahead.share_channels;
+  if (ahead.line >= ahead.row_lines) {
+    ahead.line -= ahead.row_lines;
+    ++ahead.channel;
+  }
+  if (ahead.channel >= problem.c) {
+    ahead.channel = ahead.line = 0;
     ++ahead.row;
   }
   return fetch;

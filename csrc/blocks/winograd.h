@@ -21,7 +21,9 @@ namespace {
 constexpr int kMostRows = kRegisters == 32 ? 14 : kFma ? 6 : 4;
 constexpr int64_t kStretch = 32;  // channels whose half-transformed weights are finished at a time
 constexpr int64_t kJoined = 20;   // rows of up to so many outputs are finished together
-constexpr int64_t kLine = 16;     // floats between planes: powers of two fall into one cache set
+// As many floats as there are doubles in a vector.
+typedef float HalfVector __attribute__((vector_size(kVectorBytes / 2), aligned(4), may_alias));
+constexpr int64_t kLine = 16;  // floats between planes: powers of two fall into one cache set
 
 // ---- memory ----
 
@@ -141,40 +143,42 @@ struct Product {
   const float* next_weights;  // fetched into the second-level cache, next_step floats per channel
   int64_t next_step;
 };
-template <int kTiles>
+template <int kTiles, int kVecs>
 CK_NOINLINE void multiply_tiles(const Product& product) {
-  Vec<float> sum[kTiles][2] = {};
+  Vec<float> sum[kTiles][kVecs] = {};
   const float *inputs = product.inputs, *weights = product.weights, *next = product.next_weights;
   for (int64_t done = 0; done < product.depth; done += kWide, inputs += product.input_block) {
     const int64_t channels = product.depth - done < kWide ? product.depth - done : kWide;
     CK_UNROLL(4)
     for (int64_t c = 0; c < channels;
          ++c, weights += product.weight_step, next += product.next_step) {
-      const Vec<float> w0 = load(weights), w1 = load(weights + kWide);
+      Vec<float> w[kVecs];
+      CK_UNROLL(2)
+      for (int v = 0; v < kVecs; ++v) w[v] = load(weights + v * kWide);
       // Without it, weights that come from beyond the second-level cache cost 10 to 70 %.
       __builtin_prefetch(next, 0, 2);
       CK_UNROLL(16)
       for (int i = 0; i < kTiles; ++i) {
         const Vec<float> x = splat(inputs[i * kWide + c]);
-        sum[i][0] += x * w0;
-        sum[i][1] += x * w1;
+        CK_UNROLL(2)
+        for (int v = 0; v < kVecs; ++v) sum[i][v] += x * w[v];
       }
     }
   }
   CK_UNROLL(16)
-  for (int i = 0; i < kTiles; ++i) {
-    float* to = product.sums + i * kGroup;
-    store(to, product.add ? load(to) + sum[i][0] : sum[i][0]);
-    store(to + kWide, product.add ? load(to + kWide) + sum[i][1] : sum[i][1]);
+  for (int i = 0; i < kTiles; ++i) CK_UNROLL(2)
+  for (int v = 0; v < kVecs; ++v) {
+    float* to = product.sums + i * kGroup + v * kWide;
+    store(to, product.add ? load(to) + sum[i][v] : sum[i][v]);
   }
 }
-template <int kTiles = kMostRows>
+template <int kVecs, int kTiles = kMostRows>
 CK_INLINE void multiply_piece(int64_t tiles, const Product& product) {
   if constexpr (kTiles > 0) {
     if (tiles == kTiles)
-      multiply_tiles<kTiles>(product);
+      multiply_tiles<kTiles, kVecs>(product);
     else
-      multiply_piece<kTiles - 1>(tiles, product);
+      multiply_piece<kVecs, kTiles - 1>(tiles, product);
   }
 }
 
@@ -183,7 +187,7 @@ CK_INLINE void multiply_piece(int64_t tiles, const Product& product) {
 struct Range {
   int64_t begin, end;
 };
-template <class Tile>
+template <class Tile, int kVecs>
 CK_INLINE void multiply_point(const Blocking& b, const Places& places, const Parts& parts,
                               const Range& range, int point, int64_t depth, int64_t channels,
                               const float* weights, int64_t weight_step, const float* next,
@@ -206,7 +210,7 @@ CK_INLINE void multiply_point(const Blocking& b, const Places& places, const Par
         parts.inputs + point * parts.input_point + (depth / kWide * b.tiles + begin) * kWide;
     product.sums = parts.sums + point * parts.sum_point + begin * kGroup;
     product.next_weights = next + piece * channels * product.next_step;
-    multiply_piece(end - begin, product);
+    multiply_piece<kVecs>(end - begin, product);
   }
 }
 
@@ -223,17 +227,17 @@ CK_NOINLINE void multiply_full(const Problem& problem, const Blocking& b, const 
       const int64_t channels = problem.c - depth < kPartial ? problem.c - depth : kPartial;
       const float* from = weights + depth * kGroup;
       const float* next = last_group && point == points - 1 ? from : from + panel;
-      multiply_point<Tile>(b, places, parts, range, point, depth, channels, from, kGroup, next,
-                           kGroup);
+      multiply_point<Tile, 2>(b, places, parts, range, point, depth, channels, from, kGroup, next,
+                              kGroup);
     }
 }
 
 // Finishes points kFirst and kFirst + 1 of a row of half-transformed weights:
 // to[2][kStretch][kGroup].
-template <class Tile, int kFirst>
+template <class Tile, int kFirst, int kVecs>
 CK_NOINLINE void finish_weights(const float* weights, int64_t channels, float* to) {
   for (int64_t c = 0; c < channels; ++c, weights += 3 * kGroup, to += kGroup)
-    for (int64_t lane = 0; lane < kGroup; lane += kWide) {
+    for (int64_t lane = 0; lane < kVecs * kWide; lane += kWide) {
       const float* from = weights + lane;
       const Vec<float> g[3] = {load(from), load(from + kGroup), load(from + 2 * kGroup)};
       Vec<float> u[Tile::kPoints];
@@ -247,7 +251,7 @@ CK_NOINLINE void finish_weights(const float* weights, int64_t channels, float* t
 // only: half the memory and half the traffic. A stretch of channels is transformed horizontally,
 // two points at a time, into a buffer in the first-level cache and used at once for all tiles; the
 // first and the last point of a row are the packed weights themselves.
-template <class Tile>
+template <class Tile, int kVecs>
 CK_NOINLINE void multiply_half(const Problem& problem, const Blocking& b, const Places& places,
                                const Parts& parts, const Range& range, const float* weights,
                                bool last_group) {
@@ -260,14 +264,14 @@ CK_NOINLINE void multiply_half(const Problem& problem, const Blocking& b, const 
       const float* next = last ? weights : weights + channels * step;
       for (int j = 0; j < n; ++j, next += last ? 0 : channels * share) {
         const bool packed = j == 0 || j == n - 1;
-        if (j == 1) finish_weights<Tile, 1>(weights, channels, parts.weights);
+        if (j == 1) finish_weights<Tile, 1, kVecs>(weights, channels, parts.weights);
         if (j == last_pair && j > 1)
-          finish_weights<Tile, last_pair>(weights, channels, parts.weights);
+          finish_weights<Tile, last_pair, kVecs>(weights, channels, parts.weights);
         const float* from = j == 0       ? weights
                             : j == n - 1 ? weights + 2 * kGroup
                                          : parts.weights + (j + 1) % 2 * kStretch * kGroup;
-        multiply_point<Tile>(b, places, parts, range, row * n + j, depth, channels, from,
-                             packed ? step : kGroup, next, share);
+        multiply_point<Tile, kVecs>(b, places, parts, range, row * n + j, depth, channels, from,
+                                    packed ? step : kGroup, next, share);
       }
       weights += channels * step;
     }
@@ -324,26 +328,24 @@ CK_NOINLINE void transform_outputs(const Problem& problem, const Operands& opera
 template <class Tile, bool kHalf>
 constexpr int64_t kFilterWeights = Tile::kPoints * (kHalf ? 3 : Tile::kPoints);
 
-// One group of filters at a piece.
-template <class Tile, bool kHalf>
+// kVecs vectors of filters at a piece.
+template <class Tile, bool kHalf, int kVecs>
 CK_INLINE void filter_piece(const Problem& problem, const Operands& operands, const Blocking& b,
                             const Places& places, const Parts& parts, const Block& piece,
-                            int64_t tile, int64_t group) {
-  const int64_t filter = group * kGroup;
+                            int64_t tile, int64_t filter) {
   const Range range = {tile, tile + piece.rows * piece.columns};
-  const float* weights =
-      static_cast<const float*>(operands.packed) + kFilterWeights<Tile, kHalf> * problem.c * filter;
+  const int64_t group = filter / kGroup, lane = filter % kGroup;
+  const float* weights = static_cast<const float*>(operands.packed) +
+                         kFilterWeights<Tile, kHalf> * problem.c * group * kGroup + lane;
   const bool last = group == b.groups - 1;
   if constexpr (kHalf)
-    multiply_half<Tile>(problem, b, places, parts, range, weights, last);
+    multiply_half<Tile, kVecs>(problem, b, places, parts, range, weights, last);
   else
     multiply_full<Tile>(problem, b, places, parts, range, weights, last);
-  for (int64_t part = 0; part < kGroup && filter + part < problem.k; part += kWide)
+  for (int64_t part = 0; part < kVecs * kWide && filter + part < problem.k; part += kWide)
     transform_outputs<Tile>(problem, operands, b, places, parts, piece, tile, parts.sums + part,
                             filter + part);
 }
-
-// ---- the kernel: kHalf says which of the two packings of the weights ----
 
 // u[row of points][column] (kHalf: column of the filter) of channel c and a vector of filters.
 // Filters past k are zero.
@@ -363,122 +365,6 @@ CK_INLINE void transform_filters(const Problem& problem, const float* w, int64_t
       for (int j = 0; j < 3; ++j) u[i][j] = row[j];
     else
       transform_filter(Tile{}, row, u[i]);
-  }
-}
-// In double, rounded once.
-template <class Tile, bool kHalf>
-void winograd_prepare(const Problem& problem, const void* w, void* packed) {
-  constexpr int n = Tile::kPoints, lanes = kLanes<double>, columns = kHalf ? 3 : n;
-  typedef float Narrow __attribute__((vector_size(kVectorBytes / 2), aligned(4), may_alias));
-  const int64_t groups = blocking_of<Tile>(problem).groups, panel = problem.c * kGroup;
-  for (int64_t group = 0; group < groups; ++group)
-    for (int64_t c = 0; c < problem.c; ++c) {
-      float* to = static_cast<float*>(packed) + group * kFilterWeights<Tile, kHalf> * panel;
-      for (int64_t part = 0; part < kGroup; part += lanes) {
-        Vec<double> u[n][columns];
-        transform_filters<Tile, kHalf>(problem, static_cast<const float*>(w), group * kGroup + part,
-                                       c, u);
-        for (int i = 0; i < n; ++i)
-          for (int j = 0; j < columns; ++j) {
-            const int64_t at = kHalf ? (i * problem.c + c) * 3 + j : (i * n + j) * problem.c + c;
-            *reinterpret_cast<Narrow*>(to + at * kGroup + part) =
-                __builtin_convertvector(u[i][j], Narrow);
-          }
-      }
-    }
-}
-template <class Tile, bool kHalf>
-int64_t packed_bytes(const Problem& problem, const Blocking& b) {
-  return kFilterWeights<Tile, kHalf> * problem.c * b.groups * kGroup * int64_t(sizeof(float));
-}
-
-// One phase, for images whose transformed inputs leave the second-level cache. Items: cells, each
-// with kShared filters at a time. A range of whole cells makes blocks of them; one that begins or
-// ends inside a cell transforms its inputs for its own filters: with fewer filters in an item that
-// would be too much of its work.
-constexpr int64_t kShared = 128 / kGroup;  // groups of filters
-
-template <class Tile>
-Sizes blocks_sizes(const Problem& problem) {
-  const Blocking b = blocking_of<Tile>(problem);
-  return {packed_bytes<Tile, false>(problem, b), 0, parts_of<Tile>(b, false, true, nullptr).bytes};
-}
-template <class Tile>
-int64_t blocks_items(const Problem& problem, int64_t) {
-  const Blocking b = blocking_of<Tile>(problem);
-  return b.rows.tiles * b.cells * ((b.groups + kShared - 1) / kShared);
-}
-template <class Tile>
-void blocks_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
-                const Operands& operands) {
-  const Blocking b = blocking_of<Tile>(problem);
-  const Parts parts = parts_of<Tile>(b, false, true, operands.scratch);
-  const int64_t shares = (b.groups + kShared - 1) / kShared;
-  Places places;
-  for (int64_t item = begin; item < end;) {
-    const int64_t share = item % shares, left = end - item;
-    const int64_t whole = share == 0 ? left / shares : 0;
-    const Block block = block_at(b, item / shares, whole > 0 ? whole : 1);
-    const int64_t stop = whole > 0 || shares - share < left ? shares : share + left;
-    find_places(b, block, places);
-    for (int64_t i = 0; i < b.channel_blocks; ++i)
-      transform_inputs<Tile>(problem, static_cast<const float*>(operands.x), b, places, parts,
-                             block, 0, i);
-    for (int64_t group = share * kShared; group < stop * kShared && group < b.groups; ++group)
-      filter_piece<Tile, false>(problem, operands, b, places, parts, block, 0, group);
-    item += whole > 0 ? block.cells * shares : stop - share;
-  }
-}
-
-// Two phases, for small images: all inputs are transformed once, whatever the number of threads.
-// Items: cells of a block, for each of its blocks of channels, then for each of its groups of
-// filters. Neighbouring cells of a range are worked on together.
-struct Shared {
-  int64_t blocks, block_cells;
-};
-CK_INLINE Shared shared_of(const Blocking& b) {
-  const int64_t most = b.tiles / b.columns.tiles;  // rows
-  if (most == 0) return {b.rows.tiles * b.cells, 1};
-  const int64_t blocks = (b.rows.tiles + most - 1) / most;
-  return {blocks, (b.rows.tiles + blocks - 1) / blocks * b.cells};
-}
-template <class Tile, bool kHalf>
-Sizes shared_sizes(const Problem& problem) {
-  const Blocking b = blocking_of<Tile>(problem);
-  const Parts parts = parts_of<Tile>(b, kHalf, false, nullptr);
-  return {packed_bytes<Tile, kHalf>(problem, b),
-          shared_of(b).blocks * parts.block_inputs * int64_t(sizeof(float)), parts.bytes};
-}
-template <class Tile>
-int64_t shared_items(const Problem& problem, int64_t phase) {
-  const Blocking b = blocking_of<Tile>(problem);
-  return b.rows.tiles * b.cells * (phase == 0 ? b.channel_blocks : b.groups);
-}
-template <class Tile, bool kHalf>
-void shared_run(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
-                const Operands& operands) {
-  const Blocking b = blocking_of<Tile>(problem);
-  const Shared shared = shared_of(b);
-  const int64_t passes = phase == 0 ? b.channel_blocks : b.groups;
-  Parts parts = parts_of<Tile>(b, kHalf, false, operands.scratch);
-  Places places;
-  for (int64_t item = begin, placed = -1; item < end;) {
-    const int64_t index = item / (shared.block_cells * passes), first = index * shared.block_cells;
-    const int64_t left = b.rows.tiles * b.cells - first;
-    const int64_t cells = left < shared.block_cells ? left : shared.block_cells;
-    const int64_t pass = (item - first * passes) / cells, at = (item - first * passes) % cells;
-    const Block block = block_at(b, first, cells);
-    const Block piece = block_at(b, first + at, end - item < cells - at ? end - item : cells - at);
-    const int64_t tile = (piece.row - block.row) * block.columns + piece.column - block.column;
-    if (placed != index) find_places(b, block, places);
-    placed = index;
-    parts.inputs = static_cast<float*>(operands.shared) + index * parts.block_inputs;
-    if (phase == 0)
-      transform_inputs<Tile>(problem, static_cast<const float*>(operands.x), b, places, parts,
-                             piece, tile, pass);
-    else
-      filter_piece<Tile, kHalf>(problem, operands, b, places, parts, piece, tile, pass);
-    item += piece.cells;
   }
 }
 

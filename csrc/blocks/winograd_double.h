@@ -11,7 +11,6 @@ namespace {
 
 constexpr int64_t kRowTiles = 56;  // of one row of tiles, in a block
 constexpr int kDoublePoints = F4::kPoints * F4::kPoints;
-typedef float HalfVector __attribute__((vector_size(kVectorBytes / 2), aligned(4), may_alias));
 
 struct DoubleBlocking {
   Axis rows, columns;
@@ -143,7 +142,7 @@ void double_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
     if (item == begin || group == 0) {
       const int64_t column = b.columns.tiles * (at % b.column_blocks) / b.column_blocks;
       const int64_t stop = b.columns.tiles * (at % b.column_blocks + 1) / b.column_blocks;
-      block = {at / b.column_blocks, 1, column, stop - column};
+      block = {at / b.column_blocks, 1, column, stop - column, 1};
       transform_double(problem, static_cast<const float*>(operands.x), b, block, parts);
     }
     const int64_t row = tile_begin<F4>(b.rows, block.row);

@@ -9,8 +9,10 @@
 // only half a vector, two filters share it (blocks/depthwise_pairs.h). Any other filter runs over a
 // copy of the band's rows with their padding (blocks/depthwise_any.h). Where x cannot be read in
 // place (padding that repeats the image, columns that do not follow each other, no masked loads),
-// the first two use a copy too.
+// the first two use a copy too. Where its channels follow each other, they fill the vectors instead
+// (blocks/depthwise_channels.h).
 #include "blocks/depthwise_any.h"
+#include "blocks/depthwise_channels.h"
 #include "blocks/depthwise_pairs.h"
 #include "blocks/depthwise_strips.h"
 #include "kernel.h"
@@ -40,10 +42,12 @@ Sizes sizes(const Problem& problem) {
   const Grid grid = grid_of<T>(problem);
   Arena packed = arena(nullptr), scratch = arena(nullptr);
   packed_of<T>(problem, packed);
-  if (way_of<T>(problem) == Way::kPairs)
-    take<T>(scratch, pair_copy(problem, grid));
-  else
-    take<T>(scratch, input_rows(problem, grid.rows) * grid.pitch);
+  const Way way = way_of<T>(problem);
+  const int64_t copied =
+      way == Way::kPairs ? pair_copy(problem, grid) : input_rows(problem, grid.rows) * grid.pitch;
+  const int64_t filters = problem.k < grid.group ? problem.k : grid.group;
+  const int64_t turned = kMaskedLoads && way != Way::kAny ? filters * grid.channel : 0;
+  take<T>(scratch, copied > turned ? copied : turned);
   return {packed.used, 0, scratch.used};
 }
 template <class T>
@@ -79,6 +83,12 @@ template <class T>
 void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {
   Arena from = arena(operands.packed);
   const Packed<T> packed = packed_of<T>(problem, from);
+  if (channels_follow<T>(problem)) {
+    const int64_t each = way_of<T>(problem) == Way::kPairs ? 2 : 1;
+    const int64_t units = problem.k * grid_of<T>(problem).bands;
+    return channels_run(problem, begin * each, end * each < units ? end * each : units, operands,
+                        static_cast<const T*>(packed.weights));
+  }
   const Way way = way_of<T>(problem);
   if (way == Way::kAny) return any_run<T>(problem, begin, end, operands);
   with_filter(problem, [&](auto filter) {

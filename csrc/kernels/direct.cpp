@@ -1,14 +1,16 @@
 // y[k][p][q] = b[k] + sum over c, r, s of w[k][c][r][s] x[c][p u + r d][q u + s d]
 // (u: stride, d: dilation.) A block of outputs at a time, from a band of the padded image
-// (blocks/band.h) that stays in L2, in which every tap (c, r, s) is a shift. Two variants:
+// (blocks/band.h) that stays in L2, in which every tap (c, r, s) is a shift. Three variants:
 // - filters: the vector holds filters, pixels are broadcast, the result is turned in L1.
 //     sums[pixel][filters] += band[offset[tap] + pixel] w[tap][filters]
 //   After Zhang, Franchetti, Low: High Performance Zero-Memory Overhead Direct Convolutions (2018).
-// - pixels: the vector holds pixels of a row, for groups of few filters (blocks/pixel_rows.h).
+// - groups: the vector holds pixels, a few filters are broadcast (blocks/direct_groups.h).
+// - pixels: the vector holds pixels of one filter, for several rows (blocks/pixel_rows.h).
 // The sum is cut into parts of at most kDepth taps: the weights of a part stay in L1 while all
 // pixels of the block use them, and partial sums keep the rounding error of long sums down.
 #include "blocks/arena.h"
 #include "blocks/direct_blocks.h"
+#include "blocks/direct_groups.h"
 #include "blocks/epilogue.h"
 #include "blocks/pixel_rows.h"
 #include "blocks/transpose.h"
@@ -94,30 +96,22 @@ template <class T>
 void filter_prepare(const Problem& problem, const void* weights, void* base) {
   const Blocks blocks = filter_blocks_of<T>(problem);
   const FilterPacked<T> packed = filter_packed<T>(problem, blocks, base);
-  const Part& part = blocks.part;
   const int64_t taps = blocks.channels * problem.r * problem.s;
-  int64_t tap = 0;
-  for (int64_t c0 = 0; c0 < blocks.channels; c0 += part.channels)
-    for (int64_t r0 = 0; r0 < problem.r; r0 += part.r)
-      for (int64_t s0 = 0; s0 < problem.s; s0 += part.s)
-        for (int64_t r = r0; r < lesser(r0 + part.r, problem.r); ++r)
-          for (int64_t c = c0; c < lesser(c0 + part.channels, blocks.channels); ++c)
-            for (int64_t s = s0; s < lesser(s0 + part.s, problem.s); ++s, ++tap) {
-              packed.offset[tap] = c % blocks.band_channels * blocks.band.channel +
-                                   r * blocks.band.pitch + tap_column(problem, blocks.band, s);
-              T* to = packed.w;
-              for (int64_t group = 0; group < problem.groups; ++group)
-                for (int64_t block = 0; block < blocks.filter_blocks; ++block) {
-                  const int64_t width = filter_width<T>(blocks, block);
-                  for (int64_t i = 0; i < width; ++i) {
-                    const int64_t filter = block * kFilters<T> + i;
-                    const int64_t row = (group * blocks.filters + filter) * blocks.channels + c;
-                    const T* from = static_cast<const T*>(weights) + row * problem.r * problem.s;
-                    to[tap * width + i] = filter < blocks.filters ? from[r * problem.s + s] : T(0);
-                  }
-                  to += taps * width;
-                }
-            }
+  each_tap(problem, blocks, [&](int64_t tap, int64_t c, int64_t r, int64_t s) {
+    packed.offset[tap] = tap_place(problem, blocks, c, r, s);
+    T* to = packed.w;
+    for (int64_t group = 0; group < problem.groups; ++group)
+      for (int64_t block = 0; block < blocks.filter_blocks; ++block) {
+        const int64_t width = filter_width<T>(blocks, block);
+        for (int64_t i = 0; i < width; ++i) {
+          const int64_t filter = block * kFilters<T> + i;
+          const int64_t row = (group * blocks.filters + filter) * blocks.channels + c;
+          const T* from = static_cast<const T*>(weights) + row * problem.r * problem.s;
+          to[tap * width + i] = filter < blocks.filters ? from[r * problem.s + s] : T(0);
+        }
+        to += taps * width;
+      }
+  });
 }
 
 // sums[pixel][filter] += over taps. ahead: the next part's weights, fetched evenly while this one
@@ -253,17 +247,15 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
 
 // --- pixels in the vector ---
 
-constexpr int64_t kFewFilters = 4;
-
 template <class T>
 Blocks pixel_blocks_of(const Problem& problem) {
-  return blocks_of<T>(problem, kFewFilters, greater(8, ceil_div(problem.r, 4) * 4), kTileRowsOut,
-                      256, kPixelVecs * kLanes<T>);
+  return blocks_of<T>(problem, 1, greater(8, ceil_div(problem.r, 4) * 4), kTileRowsOut, 256,
+                      kPixelVecs * kLanes<T>);
 }
 template <class T>
 struct PixelScratch {
   T* band;
-  T* sums;          // [filter][row][line]
+  T* sums;          // [row][line]
   int64_t* column;  // of every tap in a band row
   Meeting* meetings;
   int64_t line;
@@ -276,8 +268,7 @@ PixelScratch<T> pixel_scratch(const Problem& problem, const Blocks& blocks, void
   scratch.line = ceil_div(blocks.band.columns, kLanes<T>) * kLanes<T>;
   // The last vector of a row may read on, into what no stored lane depends on.
   scratch.band = take<T>(from, blocks.band_channels * blocks.band.channel + kLanes<T>);
-  scratch.sums =
-      take<T>(from, lesser(kFewFilters, blocks.filters) * blocks.band.rows * scratch.line);
+  scratch.sums = take<T>(from, blocks.band.rows * scratch.line);
   scratch.column = take<int64_t>(from, problem.s);
   scratch.meetings = take<Meeting>(from, (kTileRowsOut - 1) * blocks.band.row_step + problem.r);
   scratch.bytes = from.used;
@@ -312,76 +303,77 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
     const Item item = item_of(problem, blocks, index);
     const BandBlock& block = item.block;
     if (block.rows <= 0) continue;
-    const int64_t first = item.group * blocks.filters + item.filter_block * kFewFilters;
-    const int64_t filters = lesser(kFewFilters, blocks.filters - item.filter_block * kFewFilters);
+    const int64_t filter = item.group * blocks.filters + item.filter_block;
     const int64_t vecs = ceil_div(block.columns, kLanes<T>), tiles = ceil_div(vecs, kPixelVecs);
-    // A tile is several rows of one filter or several filters of one row: what uses a loaded pixel
-    // more often.
-    const bool across =
-        filters * ((kTileRowsOut - 1) * band.row_step + problem.r) >= kTileRowsOut * problem.r;
-    __builtin_memset(scratch.sums, 0, size_t(filters * block.rows * scratch.line) * sizeof(T));
+    __builtin_memset(scratch.sums, 0, size_t(block.rows * scratch.line) * sizeof(T));
     for (int64_t c0 = 0; c0 < blocks.channels; c0 += part.channels) {
       const int64_t channels = lesser(part.channels, blocks.channels - c0);
       if (c0 % blocks.band_channels == 0 &&
           (item.place != filled || blocks.band_channels < blocks.channels)) {
-        fill(problem, blocks, item, operands, c0,
-             lesser(blocks.band_channels, blocks.channels - c0), scratch.band);
+        fill_vectors(problem, blocks, item, operands, c0,
+                     lesser(blocks.band_channels, blocks.channels - c0), scratch.band);
         filled = item.place;
       }
       for (int64_t r0 = 0; r0 < problem.r; r0 += part.r)
         for (int64_t s0 = 0; s0 < problem.s; s0 += part.s)
-          for (int64_t i = 0; i < block.rows; i += across ? 1 : kTileRowsOut) {
-            const int64_t rows = across ? 1 : lesser(kTileRowsOut, block.rows - i);
-            PixelTile<T> tile{
-                nullptr,
-                band.channel,
-                static_cast<const T*>(operands.packed) + (first * blocks.channels + c0) * taps + s0,
-                taps,
-                across ? -blocks.channels * taps : band.row_step * problem.s,
-                channels,
-                scratch.column + s0,
-                lesser(part.s, problem.s - s0),
-                scratch.meetings,
-                list_meetings(problem, band, block, i, rows, r0, lesser(r0 + part.r, problem.r),
-                              across ? filters : 1, scratch.meetings),
-                nullptr,
-                across ? block.rows * scratch.line : scratch.line};
+          for (int64_t i = 0; i < block.rows; i += kTileRowsOut) {
+            const int64_t rows = lesser(kTileRowsOut, block.rows - i);
+            PixelTile<T> tile{nullptr,
+                              band.channel,
+                              static_cast<const T*>(operands.packed) +
+                                  (filter * blocks.channels + c0) * taps + s0,
+                              taps,
+                              band.row_step * problem.s,
+                              channels,
+                              scratch.column + s0,
+                              lesser(part.s, problem.s - s0),
+                              scratch.meetings,
+                              list_meetings(problem, band, block, i, rows, r0,
+                                            lesser(r0 + part.r, problem.r), scratch.meetings),
+                              nullptr,
+                              scratch.line};
             const T* x = scratch.band + c0 % blocks.band_channels * band.channel +
                          i * band.row_step * band.pitch;
-            for (int64_t filter = 0; filter < filters;
-                 filter += across ? filters : 1, tile.w += blocks.channels * taps)
-              for (int64_t j = 0; j < tiles; ++j) {
-                const int64_t vec = vecs * j / tiles;
-                tile.x = x + vec * kLanes<T>;
-                tile.sums =
-                    scratch.sums + (filter * block.rows + i) * scratch.line + vec * kLanes<T>;
-                add_pixels_for(across ? filters : rows, vecs * (j + 1) / tiles - vec, tile);
-              }
+            for (int64_t j = 0; j < tiles; ++j) {
+              const int64_t vec = vecs * j / tiles;
+              tile.x = x + vec * kLanes<T>;
+              tile.sums = scratch.sums + i * scratch.line + vec * kLanes<T>;
+              add_pixels_for(rows, vecs * (j + 1) / tiles - vec, tile);
+            }
           }
     }
-    for (int64_t filter = 0; filter < filters; ++filter)
-      for (int64_t i = 0; i < block.rows; ++i)
-        finish_row(problem, operands, first + filter, block.first_row + i * band.spacing,
-                   block.first_column, scratch.sums + (filter * block.rows + i) * scratch.line,
-                   block.columns);
+    for (int64_t i = 0; i < block.rows; ++i)
+      finish_row(problem, operands, filter, block.first_row + i * band.spacing, block.first_column,
+                 scratch.sums + i * scratch.line, block.columns);
   }
 }
-// Few filters per group leave lanes of the filter vector empty, narrow images lanes of the pixel
-// vector. The second way runs at about 0.8 of the first when lanes are full, at half of it with
-// filters of one row, which reuse no pixel.
+
+// --- which of them ---
+
+// One filter has only rows to share a loaded pixel with.
+bool prefers_pixels(const Problem& problem) { return problem.k == problem.groups && problem.r > 1; }
+// Narrow images leave lanes of the pixel vector empty, few filters lanes of the filter vector; with
+// one vector of filters, every multiply-add needs a broadcast of its own. Where all lanes are full,
+// groups save the turn, but read the band again for every 8 filters, which few channels alone keep
+// in L1.
 template <class T>
-bool prefers_pixels(const Problem& problem) {
-  const int64_t filters = problem.k / problem.groups;
+bool prefers_groups(const Problem& problem) {
+  const int64_t filters = problem.k / problem.groups, channels = problem.c / problem.groups;
   const int64_t filter_lanes = ceil_div(filters, kLanes<T>) * kLanes<T>;
   const int64_t pixel_lanes = ceil_div(problem.q, kLanes<T>) * kLanes<T>;
-  return problem.q * filter_lanes * (problem.r > 1 ? 8 : 5) > filters * pixel_lanes * 10;
+  const int64_t filter_speed = filter_lanes == kLanes<T> ? 75 : channels <= 16 ? 92 : 105;
+  return problem.q * filter_lanes * 100 > filters * pixel_lanes * filter_speed;
 }
 
 const Kernel kKernels[] = {
-    {"float32 pixels", kFloat32, kNchw, kNchw, prefers_pixels<float>, pixel_sizes<float>, 1,
+    {"float32 pixels", kFloat32, kNchw, kNchw, prefers_pixels, pixel_sizes<float>, 1,
      pixel_items<float>, pixel_prepare<float>, pixel_run<float>},
-    {"float64 pixels", kFloat64, kNchw, kNchw, prefers_pixels<double>, pixel_sizes<double>, 1,
+    {"float64 pixels", kFloat64, kNchw, kNchw, prefers_pixels, pixel_sizes<double>, 1,
      pixel_items<double>, pixel_prepare<double>, pixel_run<double>},
+    {"float32 groups", kFloat32, kNchw, kNchw, prefers_groups<float>, group_sizes<float>, 1,
+     group_items<float>, group_prepare<float>, group_run<float>},
+    {"float64 groups", kFloat64, kNchw, kNchw, prefers_groups<double>, group_sizes<double>, 1,
+     group_items<double>, group_prepare<double>, group_run<double>},
     {"float32 filters", kFloat32, kNchw, kNchw, always, filter_sizes<float>, 1, filter_items<float>,
      filter_prepare<float>, filter_run<float>},
     {"float64 filters", kFloat64, kNchw, kNchw, always, filter_sizes<double>, 1,

@@ -58,23 +58,27 @@ Spectra<T> input_spectra(const Tiling& tiling, Arena& from, int64_t rows, int64_
   T* data = take<T>(from, units * tiling.frequencies * step);
   return {data, 0, 0, columns, tiling.in_vectors, step};
 }
-// Where all threads share the spectra: of all inputs, of all outputs.
+// Where all threads share the spectra: of all inputs, then of all outputs. A frequency's outputs
+// take the place of its inputs, so that half as much memory passes through the caches.
 template <class T>
 struct SharedSpectra {
   Spectra<T> x, y;
   int64_t bytes;
 };
+CK_INLINE int64_t out_places(const Tiling& tiling) {
+  return tiling.grid_rows * tiling.grid_columns * tiling.out_vectors;
+}
 template <class T>
 SharedSpectra<T> shared_spectra(const Tiling& tiling, void* base) {
   Arena from = arena(base);
   SharedSpectra<T> spectra{};
   if (tiling.shared) {
-    spectra.x = input_spectra<T>(tiling, from, tiling.grid_rows + tiling.rows.pieces - 1,
-                                 tiling.grid_columns + tiling.columns.pieces - 1, tiling.units);
-    const int64_t vectors = tiling.out_vectors;
-    const int64_t step = spectrum_step<T>(tiling.grid_rows * tiling.grid_columns, vectors);
-    spectra.y = {take<T>(from, tiling.units * tiling.frequencies * step), 0, 0,
-                 tiling.grid_columns, vectors, step};
+    const int64_t columns = tiling.grid_columns + tiling.columns.pieces - 1;
+    const int64_t tiles = (tiling.grid_rows + tiling.rows.pieces - 1) * columns;
+    const int64_t step = spectrum_step<T>(max_of(tiles * tiling.in_vectors, out_places(tiling)), 1);
+    T* data = take<T>(from, tiling.units * tiling.frequencies * step);
+    spectra.x = {data, 0, 0, columns, tiling.in_vectors, step};
+    spectra.y = {data, 0, 0, tiling.grid_columns, tiling.out_vectors, step};
   }
   spectra.bytes = from.used;
   return spectra;
@@ -83,13 +87,20 @@ template <class T>
 Parts<T> scratch_parts(const Tiling& tiling, void* base) {
   Arena from = arena(base);
   Parts<T> parts{};
-  const int64_t width = strip_width<T>(tiling, strip_tiles(tiling));
+  const int64_t width = strip_width<T>(tiling, tiling.strip);
   parts.tile.strip = take<T>(from, tiling.rows.size * width * kLanes<T>);
   parts.tile.rows = take<T>(from, kLanes<T> * max_of(width, whole_vectors<T>(tiling.columns.size)));
   parts.tile.work = take<T>(from, tiling.rows.size * fft_pitch<T>(tiling.columns.size));
   parts.tile.line = take<T>(
       from, max_of(whole_vectors<T>(tiling.columns.size), 2 * tiling.rows.size) * kLanes<T>);
   if (tiling.fused || tiling.shared) {
+    if (tiling.shared)  // of one frequency
+      parts.y = {take<T>(from, out_places(tiling) * 2 * kLanes<T>),
+                 0,
+                 0,
+                 tiling.grid_columns,
+                 tiling.out_vectors,
+                 0};
     parts.bytes = from.used;
     return parts;
   }
@@ -163,7 +174,7 @@ void transform_filters(const Problem& problem, const Tiling& tiling, const T* w,
 // Weights: [unit][frequency][out vector][piece][channel], a complex vector each; kTiles: a complex
 // number each. In this order products of one frequency after the other stream them once.
 template <class T>
-void prepare(const Problem& problem, const void* w, void* packed) {
+void prepare_tiles(const Problem& problem, const void* w, void* packed) {
   const Tiling tiling = tiling_of<T>(problem);
   const Packing<T> parts = packing_parts<T>(tiling, packed);
   *parts.tiling = tiling;
@@ -238,8 +249,9 @@ void transform_inputs(const Problem& problem, const Tiling& tiling, const T* x, 
 
 // ---- products
 
-// y = at frequencies [begin, end), the products of the tiles of a rectangle with `count` out vectors
-// of a unit, from `vector` on; the first of them stands in y's first place. weights: of the unit.
+// y = at frequencies [begin, end), the products of the tiles of a rectangle with `count` out
+// vectors of a unit, from `vector` on; the first of them stands in y's first place. weights: of the
+// unit.
 template <class T>
 CK_NOINLINE void multiply(const Tiling& tiling, const T* weights, int64_t vector, int64_t count,
                           int64_t begin, int64_t end, int64_t row, int64_t column, int64_t rows,
@@ -329,7 +341,7 @@ CK_NOINLINE void filter_tile(const Tiling& tiling, const TileFft<T>& fft, const 
 bool always(const Problem&) { return true; }
 
 template <class T>
-Sizes sizes(const Problem& problem) {
+Sizes tile_sizes(const Problem& problem) {
   const Tiling tiling = tiling_of<T>(problem);
   Sizes bytes{};
   bytes.packed = packing_parts<T>(tiling, nullptr).bytes;
@@ -339,10 +351,10 @@ Sizes sizes(const Problem& problem) {
 }
 
 // Where spectra are shared, phase 0: a strip of tiles of one input vector; phase 1: some
-// frequencies; phase 2: one out vector of a row of tiles. Otherwise phase 2 is all: one out vector
+// frequencies; phase 2: one out vector of a strip. Otherwise phase 2 is all: one out vector
 // of a band.
 template <class T>
-int64_t items(const Problem& problem, int64_t phase) {
+int64_t tile_items(const Problem& problem, int64_t phase) {
   const Tiling tiling = tiling_of<T>(problem);
   if (!tiling.shared)
     return phase < 2 ? 0
@@ -351,9 +363,10 @@ int64_t items(const Problem& problem, int64_t phase) {
                            tiling.out_vectors;
   if (phase == 0)
     return tiling.units * tiling.in_vectors * (tiling.grid_rows + tiling.rows.pieces - 1) *
-           ceil_div(tiling.grid_columns + tiling.columns.pieces - 1, strip_tiles(tiling));
+           ceil_div(tiling.grid_columns + tiling.columns.pieces - 1, tiling.strip);
   return phase == 1 ? tiling.units * ceil_div(tiling.frequencies, kItemFrequencies)
-                    : tiling.units * tiling.out_vectors * tiling.grid_rows;
+                    : tiling.units * tiling.out_vectors * tiling.grid_rows *
+                          ceil_div(tiling.grid_columns, tiling.strip);
 }
 
 template <class T>
@@ -361,7 +374,7 @@ void run_inputs(const Problem& problem, const Tiling& tiling, int64_t begin, int
                 const Operands& operands) {
   const Parts<T> parts = scratch_parts<T>(tiling, operands.scratch);
   const Spectra<T> x = shared_spectra<T>(tiling, operands.shared).x;
-  const int64_t all = tiling.grid_columns + tiling.columns.pieces - 1, most = strip_tiles(tiling);
+  const int64_t all = tiling.grid_columns + tiling.columns.pieces - 1, most = tiling.strip;
   const int64_t strips = ceil_div(all, most), rows = tiling.grid_rows + tiling.rows.pieces - 1;
   for (int64_t i = begin; i < end; ++i) {
     const int64_t column = i % strips * most, row = i / strips % rows,
@@ -391,8 +404,8 @@ void run_fused(const Problem& problem, const Tiling& tiling, const T* weights, i
   }
 }
 
-// Inverse and store of a row of tiles from (row, column) on whose spectra stand from `place` on, the
-// vector `which` of each.
+// Inverse and store of a row of tiles from (row, column) on whose spectra stand from `place` on,
+// the vector `which` of each.
 template <class T>
 void store_tiles(const Problem& problem, const Tiling& tiling, const Operands& operands,
                  int64_t unit, int64_t vector, int64_t which, int64_t row, int64_t column,
@@ -408,17 +421,21 @@ void store_tiles(const Problem& problem, const Tiling& tiling, const Operands& o
 template <class T>
 void run_products(const Tiling& tiling, int64_t begin, int64_t end, const Operands& operands) {
   const SharedSpectra<T> spectra = shared_spectra<T>(tiling, operands.shared);
+  const Spectra<T> y = scratch_parts<T>(tiling, operands.scratch).y;
   const T* weights = packing_parts<T>(tiling, const_cast<void*>(operands.packed)).weights;
   const int64_t chunks = ceil_div(tiling.frequencies, kItemFrequencies);
   for (int64_t i = begin; i < end;) {
     const int64_t unit = i / chunks, first = i % chunks, last = min_of(chunks, first + end - i);
-    Spectra<T> x = spectra.x, y = spectra.y;
+    Spectra<T> x = spectra.x;
     x.data += unit * tiling.frequencies * x.step;
-    y.data += unit * tiling.frequencies * y.step;
-    multiply(tiling, weights + unit * tiling.frequencies * weights_of_frequency<T>(tiling), 0,
-             tiling.out_vectors, first * kItemFrequencies,
-             min_of(last * kItemFrequencies, tiling.frequencies), 0, 0, tiling.grid_rows,
-             tiling.grid_columns, x, y);
+    const T* w = weights + unit * tiling.frequencies * weights_of_frequency<T>(tiling);
+    const int64_t end_frequency = min_of(last * kItemFrequencies, tiling.frequencies);
+    for (int64_t f = first * kItemFrequencies; f < end_frequency; ++f) {
+      multiply(tiling, w, 0, tiling.out_vectors, f, f + 1, 0, 0, tiling.grid_rows,
+               tiling.grid_columns, x, y);
+      __builtin_memcpy(x.data + f * x.step, y.data,
+                       size_t(out_places(tiling) * 2 * kLanes<T>) * sizeof(T));
+    }
     i += last - first;
   }
 }
@@ -428,13 +445,16 @@ void run_outputs(const Problem& problem, const Tiling& tiling, int64_t begin, in
                  const Operands& operands) {
   const Parts<T> parts = scratch_parts<T>(tiling, operands.scratch);
   const Spectra<T> all = shared_spectra<T>(tiling, operands.shared).y;
+  const int64_t strips = ceil_div(tiling.grid_columns, tiling.strip);
   for (int64_t i = begin; i < end; ++i) {
-    const int64_t row = i % tiling.grid_rows, vector = i / tiling.grid_rows % tiling.out_vectors;
-    const int64_t unit = i / tiling.grid_rows / tiling.out_vectors;
+    const int64_t column = i % strips * tiling.strip, row = i / strips % tiling.grid_rows;
+    const int64_t vector = i / strips / tiling.grid_rows % tiling.out_vectors;
+    const int64_t unit = i / strips / tiling.grid_rows / tiling.out_vectors;
     Spectra<T> y = all;
     y.data += unit * tiling.frequencies * y.step;
-    store_tiles(problem, tiling, operands, unit, vector, vector, row, 0, tiling.grid_columns,
-                row * y.columns, y, parts);
+    store_tiles(problem, tiling, operands, unit, vector, vector, row, column,
+                min_of(tiling.strip, tiling.grid_columns - column), row * y.columns + column, y,
+                parts);
   }
 }
 
@@ -454,7 +474,7 @@ void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int6
     const int64_t rows = min_of(tiling.band_rows, tiling.grid_rows - row);
     const int64_t columns = min_of(tiling.band_columns, tiling.grid_columns - column);
     const int64_t count = min_of(min_of(together(tiling), tiling.out_vectors - first), end - i);
-    const int64_t all = columns + tiling.columns.pieces - 1, most = strip_tiles(tiling);
+    const int64_t all = columns + tiling.columns.pieces - 1, most = tiling.strip;
     i += count;
     if (tiling.fused) {
       for (int64_t j = 0; j < rows; ++j)
@@ -474,7 +494,8 @@ void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int6
                              row + j, column + done, min_of(most, all - done), x, parts);
     }
     const T* w = weights + unit * tiling.frequencies * unit_weights;
-    multiply(tiling, w, first, count, 0, tiling.frequencies, row, column, rows, columns, x, parts.y);
+    multiply(tiling, w, first, count, 0, tiling.frequencies, row, column, rows, columns, x,
+             parts.y);
     for (int64_t which = 0; which < count; ++which)
       for (int64_t j = 0; j < rows; ++j)
         store_tiles(problem, tiling, operands, unit, first + which, which, row + j, column, columns,
@@ -483,8 +504,8 @@ void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int6
 }
 
 template <class T>
-void run(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
-         const Operands& operands) {
+void run_tiles(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
+               const Operands& operands) {
   const Tiling& tiling = *static_cast<const Tiling*>(operands.packed);
   if (!tiling.shared)
     run_bands<T>(problem, tiling, begin, end, operands);
@@ -496,87 +517,29 @@ void run(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
     run_outputs<T>(problem, tiling, begin, end, operands);
 }
 
-// ---- images: pairs of tiles
+// ---- either: images of few channels by pairs of tiles
 
-// One-dimensional filters gain nothing from tiles of both directions.
 template <class T>
-bool image_prefers(const Problem& problem) {
-  ImageTiling tiling{};
-  return problem.c == problem.groups && problem.k == problem.groups &&
-         problem.groups < kLanes<T> && problem.r > 1 && problem.s > 1 &&
-         image_tiling<T>(problem, tiling);
+Sizes sizes(const Problem& problem) {
+  return is_image<T>(problem) ? image_sizes<T>(problem) : tile_sizes<T>(problem);
 }
 template <class T>
-Sizes image_sizes(const Problem& problem) {
-  ImageTiling tiling{};
-  image_tiling<T>(problem, tiling);
-  Sizes bytes{};
-  bytes.packed = image_packing<T>(tiling, problem.groups, nullptr).bytes;
-  bytes.scratch = image_memory<T>(tiling, nullptr).bytes;
-  if (tiling.shared)
-    bytes.shared = problem.groups * tiling.pairs * pair_size<T>(tiling) * int64_t(sizeof(T));
-  return bytes;
-}
-// Where pairs are shared, phase 0: a strip of columns; 1: rows; 2: a strip back. Otherwise phase 2
-// is all: a pair.
-template <class T>
-int64_t image_items(const Problem& problem, int64_t phase) {
-  ImageTiling tiling{};
-  image_tiling<T>(problem, tiling);
-  const int64_t pairs = problem.groups * tiling.pairs;
-  if (!tiling.shared) return phase < 2 ? 0 : pairs;
-  return pairs * (phase == 0   ? image_strips(tiling.in_blocks)
-                  : phase == 1 ? tiling.row_blocks
-                               : image_strips(tiling.out_blocks));
+int64_t items(const Problem& problem, int64_t phase) {
+  return is_image<T>(problem) ? image_items<T>(problem, phase) : tile_items<T>(problem, phase);
 }
 template <class T>
-void image_prepare(const Problem& problem, const void* w, void* packed) {
-  ImageTiling tiling{};
-  image_tiling<T>(problem, tiling);
-  const ImagePacking<T> parts = image_packing<T>(tiling, problem.groups, packed);
-  *parts.tiling = tiling;
-  const int64_t weights = tiling.weight_blocks * tiling.columns.size * 2 * kLanes<T>;
-  for (int64_t group = 0; group < problem.groups; ++group)
-    prepare_image<T>(tiling, problem, static_cast<const T*>(w) + group * problem.r * problem.s,
-                     parts.weights + group * weights, parts);
+void prepare(const Problem& problem, const void* w, void* packed) {
+  is_image<T>(problem) ? prepare_image<T>(problem, w, packed)
+                       : prepare_tiles<T>(problem, w, packed);
 }
 template <class T>
-void image_run(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
-               const Operands& operands) {
-  const ImageTiling& tiling = *static_cast<const ImageTiling*>(operands.packed);
-  const ImagePacking<T> packing =
-      image_packing<T>(tiling, problem.groups, const_cast<void*>(operands.packed));
-  const ImageMemory<T> memory = image_memory<T>(tiling, operands.scratch);
-  const int64_t weights = tiling.weight_blocks * tiling.columns.size * 2 * kLanes<T>;
-  const int64_t blocks[] = {image_strips(tiling.in_blocks), tiling.row_blocks,
-                            image_strips(tiling.out_blocks)};
-  const int64_t most = tiling.shared ? blocks[phase] : 1;
-  for (int64_t i = begin; i < end; ++i) {
-    const int64_t pair = i / most % tiling.pairs, group = i / most / tiling.pairs;
-    T* work = tiling.shared ? static_cast<T*>(operands.shared) + i / most * pair_size<T>(tiling)
-                            : memory.work;
-    const T* w = packing.weights + group * weights;
-    for (int64_t part = tiling.shared ? phase : 0; part <= phase; ++part) {
-      const int64_t first = tiling.shared ? i % most : 0;
-      const int64_t last = tiling.shared ? first + 1 : blocks[part];
-      for (int64_t block = first; block < last; ++block) {
-        if (part == 0)
-          image_columns(problem, tiling, static_cast<const T*>(operands.x), group, pair, block,
-                        work);
-        else if (part == 1)
-          image_rows(tiling, w, block, work, memory.line);
-        else
-          image_outputs(problem, tiling, operands, group, pair, block, work);
-      }
-    }
-  }
+void run(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
+         const Operands& operands) {
+  is_image<T>(problem) ? run_image<T>(problem, phase, begin, end, operands)
+                       : run_tiles<T>(problem, phase, begin, end, operands);
 }
 
 const Kernel kKernels[] = {
-    {"float32 image", kFloat32, kNchw, kNchw, image_prefers<float>, image_sizes<float>, 3,
-     image_items<float>, image_prepare<float>, image_run<float>},
-    {"float64 image", kFloat64, kNchw, kNchw, image_prefers<double>, image_sizes<double>, 3,
-     image_items<double>, image_prepare<double>, image_run<double>},
     {"float32", kFloat32, kNchw, kNchw, always, sizes<float>, 3, items<float>, prepare<float>,
      run<float>},
     {"float64", kFloat64, kNchw, kNchw, always, sizes<double>, 3, items<double>, prepare<double>,

@@ -11,81 +11,12 @@
 // that vectors of them would be half empty. The order of a sum is the same in both: channels
 // upwards, partial sums of kPartial channels.
 #include "blocks/arena.h"
-#include "blocks/gemm.h"
-#include "blocks/pointwise_pixels.h"
+#include "blocks/pointwise_product.h"
 #include "kernel.h"
 
 namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
-
-// ---- the product -----------------------------------------------------------------------------
-
-// A tile of a product: sum[i][v] over d of a[d a_depth + i] b[d b_depth + v lanes ..]. The last
-// vector of b stands at `last`, which may overlap its neighbour, so that nothing is read past the
-// end of an image. The vectors of b also go to `keep`, side by side, if kKeep.
-template <class T>
-struct Product {
-  const T* a;
-  int64_t a_depth;
-  const T* b;
-  int64_t b_depth, last, depth;
-  T* keep;
-  Fetch<T> fetch;
-};
-
-template <class T, int kRows, int kVecs, bool kKeep>
-CK_INLINE void product(const Product<T>& of, Vec<T> (&sum)[kRows][kVecs]) {
-  const T *a = of.a, *b = of.b;
-  T* keep = of.keep;
-  const auto one_depth = [&]() __attribute__((always_inline)) {
-    Vec<T> right[kVecs];
-    CK_UNROLL(8)
-    for (int v = 0; v < kVecs; ++v) right[v] = load(b + (v == kVecs - 1 ? of.last : v * kLanes<T>));
-    if constexpr (kKeep) {
-      CK_UNROLL(8)
-      for (int v = 0; v < kVecs; ++v) store(keep + v * kLanes<T>, right[v]);
-      keep += kVecs * kLanes<T>;
-    }
-    CK_UNROLL(32)
-    for (int i = 0; i < kRows; ++i) {
-      const Vec<T> left = splat(a[i]);
-      CK_UNROLL(8)
-      for (int v = 0; v < kVecs; ++v) sum[i][v] += left * right[v];
-    }
-    a += of.a_depth;
-    b += of.b_depth;
-  };
-  Vec<T> total[kRows][kVecs];
-  Fetch<T> fetch = of.fetch;
-  for (int64_t done = 0;;) {
-    const int64_t stop = of.depth - done < kPartial ? of.depth : done + kPartial;
-    const bool first = done == 0;
-    CK_UNROLL(32)
-    for (int i = 0; i < kRows; ++i) {
-      CK_UNROLL(8)
-      for (int v = 0; v < kVecs; ++v) sum[i][v] = Vec<T>{};
-    }
-    for (; done < stop && fetch.count > 0; ++done) {
-      fetch_line(fetch);
-      one_depth();
-    }
-    CK_UNROLL(4)
-    for (; done < stop; ++done) one_depth();
-    if (first && done == of.depth) return;
-    CK_UNROLL(32)
-    for (int i = 0; i < kRows; ++i) {
-      CK_UNROLL(8)
-      for (int v = 0; v < kVecs; ++v) total[i][v] = first ? sum[i][v] : total[i][v] + sum[i][v];
-    }
-    if (done == of.depth) break;
-  }
-  CK_UNROLL(32)
-  for (int i = 0; i < kRows; ++i) {
-    CK_UNROLL(8)
-    for (int v = 0; v < kVecs; ++v) sum[i][v] = total[i][v];
-  }
-}
 
 // ---- variant "pixels": a = filters, b = pixels -----------------------------------------------
 
@@ -201,8 +132,7 @@ CK_INLINE void fetch_tile(const T* at, int64_t pitch) {
 template <class T, int kRows, int kVecs, bool kKeep>
 CK_NOINLINE void pixel_tile(const Product<T>& of, const Target<T>& to) {
   const Problem& problem = to.problem;
-  const bool plain =
-      to.plain && to.count == kVecs * kLanes<T> && to.filters == kRows;
+  const bool plain = to.plain && to.count == kVecs * kLanes<T> && to.filters == kRows;
   T* y = static_cast<T*>(to.operands.y) + to.filter * problem.y.c + to.first;
   const T* residual = static_cast<const T*>(to.operands.epilogue.residual);
   if (residual) residual += to.filter * problem.residual.c + to.first;
@@ -214,7 +144,7 @@ CK_NOINLINE void pixel_tile(const Product<T>& of, const Target<T>& to) {
   Vec<T> sum[kRows][kVecs];
   product<T, kRows, kVecs, kKeep>(of, sum);
   const T* biases = static_cast<const T*>(to.operands.epilogue.bias);
-  if (plain) {
+  const auto finish = [&](auto whole) __attribute__((always_inline)) {
     const Vec<T> low = splat(to.bounds.low), high = splat(to.bounds.high);
     CK_UNROLL(32)
     for (int i = 0; i < kRows; ++i) {
@@ -222,12 +152,17 @@ CK_NOINLINE void pixel_tile(const Product<T>& of, const Target<T>& to) {
       CK_UNROLL(8)
       for (int v = 0; v < kVecs; ++v) {
         Vec<T> value = sum[i][v] + bias;
-        if (residual) value += load(residual + i * residual_pitch + v * kLanes<T>);
-        store(y + i * y_pitch + v * kLanes<T>, bounded<T>(low, high, value));
+        if constexpr (whole.value) {
+          if (residual) value += load(residual + i * residual_pitch + v * kLanes<T>);
+          value = bounded<T>(low, high, value);
+        }
+        store(y + i * y_pitch + v * kLanes<T>, value);
       }
     }
-    return;
-  }
+  };
+  if (plain && !residual && to.operands.epilogue.activation == kIdentity)
+    return finish(std::false_type{});
+  if (plain) return finish(std::true_type{});
   // One vector of room in front: the last vector may overlap what stands before a panel of one.
   alignas(kVectorBytes) T rows[kRows][(kVecs + 1) * kLanes<T>];
   CK_UNROLL(32)
@@ -286,31 +221,40 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
     const int64_t first = first_vec(from) * kLanes<T>, stop = first_vec(to) * kLanes<T>;
     return (stop < grid.pixels ? stop : grid.pixels) - first;
   };
+  // The panels of a chunk, divided out once and not with every tile.
+  struct Panel {
+    int64_t vecs, first, count, last;
+    T* copy;
+  } panels[kMostPanels];
   Ahead<T> ahead{};
-  int64_t current = -1;
+  int64_t current = -1, count = 0;
   bool fresh = false;  // whether the current chunk's pixels are still to be copied
   for (int64_t item = begin; item < end; ++item) {
     const int64_t chunk = item / grid.groups, group = item % grid.groups;
-    const int64_t panel_begin = first_panel(chunk), panel_end = first_panel(chunk + 1);
-    const int64_t chunk_vec = first_vec(panel_begin);
     if (chunk != current) {
       current = chunk;
       fresh = in_x;
-      if (!in_x) {
-        Spot<T> spots[kMostPanels * kPixelVecs];
-        for (int64_t panel = panel_begin; panel < panel_end; ++panel)
-          for (int64_t vec = first_vec(panel), stop = first_vec(panel + 1), at = vec; at < stop;
-               ++at)
-            spots[at - chunk_vec] = {
-                parts.copy + ((vec - chunk_vec) * problem.c + at - vec) * kLanes<T>,
-                (stop - vec) * kLanes<T>};
+      const int64_t panel_begin = first_panel(chunk), panel_end = first_panel(chunk + 1);
+      const int64_t chunk_vec = first_vec(panel_begin);
+      count = panel_end - panel_begin;
+      Spot<T> spots[kMostPanels * kPixelVecs], *spot = spots;
+      for (int64_t i = 0; i < count; ++i) {
+        Panel& panel = panels[i];
+        const int64_t vec = first_vec(panel_begin + i);
+        panel.vecs = first_vec(panel_begin + i + 1) - vec;
+        panel.first = vec * kLanes<T>;
+        panel.count = pixels_of(panel_begin + i, panel_begin + i + 1);
+        panel.last = in_x ? panel.count - kLanes<T> : (panel.vecs - 1) * kLanes<T>;
+        panel.copy = parts.copy + (vec - chunk_vec) * kLanes<T> * problem.c;
+        for (int64_t v = 0; v < panel.vecs; ++v)
+          *spot++ = {panel.copy + v * kLanes<T>, panel.vecs * kLanes<T>};
+      }
+      if (!in_x)
         copy_pixels(problem, x, chunk_vec * kLanes<T>, pixels_of(panel_begin, panel_end),
                     parts.line, spots);
-      }
       const int64_t next = (end - 1) / grid.groups > chunk ? first_panel(chunk + 2) : panel_end;
       ahead = ahead_of(problem, x, first_vec(panel_end) * kLanes<T>,
-                 next > panel_end ? pixels_of(panel_end, next) : 0,
-                 (panel_end - panel_begin) * grid.tiles);
+                       next > panel_end ? pixels_of(panel_end, next) : 0, count * grid.tiles);
     }
     const int64_t tile_begin = group * grid.tiles_per_group;
     const int64_t tile_end = tile_begin + grid.tiles_per_group < grid.tiles
@@ -321,30 +265,22 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
       const bool last = tile + 1 == grid.tiles || (tile + 1 == tile_end && item + 1 == end);
       target.filter = tile * kFilters;
       target.filters = problem.k - target.filter < rows ? problem.k - target.filter : rows;
-      for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-        const int64_t vec = first_vec(panel), vecs = first_vec(panel + 1) - vec;
-        target.first = vec * kLanes<T>;
-        target.count = pixels_of(panel, panel + 1);
-        target.last = in_x ? target.count - kLanes<T> : (vecs - 1) * kLanes<T>;
-        T* copy = parts.copy + (vec - chunk_vec) * kLanes<T> * problem.c;
-        Product<T> of{packed + target.filter * problem.c,
-                      rows,
-                      copy,
-                      vecs * kLanes<T>,
-                      (vecs - 1) * kLanes<T>,
-                      problem.c,
-                      copy,
-                      {}};
+      for (const Panel* panel = panels; panel < panels + count; ++panel) {
+        target.first = panel->first;
+        target.count = panel->count;
+        target.last = panel->last;
+        Product<T> of{
+            packed + target.filter * problem.c, rows,      panel->copy, panel->vecs * kLanes<T>,
+            (panel->vecs - 1) * kLanes<T>,      problem.c, panel->copy, next_share(problem, ahead)};
         if (fresh) {
           of.b = x + target.first;
           of.b_depth = problem.x.c;
           of.last = target.last;
         }
-        of.fetch = next_share(problem, ahead);
         if (fresh && !last)
-          pixel_tile_of<T, true>(rows, vecs, of, target);
+          pixel_tile_of<T, true>(rows, panel->vecs, of, target);
         else
-          pixel_tile_of<T, false>(rows, vecs, of, target);
+          pixel_tile_of<T, false>(rows, panel->vecs, of, target);
       }
       fresh = false;
     }
@@ -353,35 +289,50 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
 
 // ---- variant "filters": a = pixels, b = filters ----------------------------------------------
 
-// Blocks of at most kBlock pixels, split evenly into tiles of at most kPixels; panels of kPanelVecs
-// vectors of filters.
-constexpr int kPixels = kRegisters == 32 ? 12 : kFma ? 6 : 4;
+// Panels of kPanelVecs vectors of filters; parts of at most kPart pixels, split evenly into tiles
+// of at most kPixels. An item is a part of a panel. All parts of a block of pixels meet a panel
+// before the next panel comes, so that the weights pass once; a block stays in the second level of
+// cache.
+constexpr int kPixels = kRegisters == 32 ? 14 : kFma ? 6 : 4;
 constexpr int kPanelVecs = 2;
-constexpr int64_t kBlock = 64;
+constexpr int64_t kPart = 64;
+constexpr int64_t kBlockBytes = 512 << 10;
 template <class T>
 constexpr int64_t kPanel = kPanelVecs * kLanes<T>;
+// Pixels of a part with room for whole vectors.
+template <class T>
+constexpr int64_t kPartRoom = kPart + kLanes<T>;
 
 struct FilterGrid {
-  int64_t pixels, blocks, panels;
+  int64_t pixels, parts, blocks, panels;
+  int64_t block_room;  // parts of the largest block
 };
 template <class T>
 FilterGrid filter_grid(const Problem& problem) {
-  const int64_t pixels = problem.p * problem.q;
-  return {pixels, (pixels + kBlock - 1) / kBlock, (problem.k + kPanel<T> - 1) / kPanel<T>};
+  FilterGrid grid;
+  grid.pixels = problem.p * problem.q;
+  grid.parts = (grid.pixels + kPart - 1) / kPart;
+  grid.panels = (problem.k + kPanel<T> - 1) / kPanel<T>;
+  const int64_t part_bytes = problem.c * kPart * int64_t(sizeof(T));
+  const int64_t most = kBlockBytes < part_bytes ? 1 : kBlockBytes / part_bytes;
+  grid.blocks = (grid.parts + most - 1) / most;
+  grid.block_room = (grid.parts + grid.blocks - 1) / grid.blocks;
+  return grid;
 }
 template <class T>
 struct FilterParts {
-  T *copy, *line, *sums, *row;  // [c][kBlock] pixels, [pixel][filter of the panel], pixels of one filter
+  T* copy;                  // [part of the block][c][kPartRoom]
+  T *line, *sums, *turned;  // a row of pixels; [pixel][filter of the panel]; [filter][pixel]
   int64_t bytes;
 };
 template <class T>
 FilterParts<T> filter_parts(const Problem& problem, void* base) {
   Arena from = arena(base);
   FilterParts<T> parts{};
-  parts.copy = take<T>(from, problem.c * kBlock);
-  parts.line = take<T>(from, kBlock + 2 * kLanes<T>);
-  parts.sums = take<T>(from, kBlock * kPanel<T>);
-  parts.row = take<T>(from, kBlock);
+  parts.copy = take<T>(from, filter_grid<T>(problem).block_room * problem.c * kPartRoom<T>);
+  parts.line = take<T>(from, kPartRoom<T> + kLanes<T>);
+  parts.sums = take<T>(from, kPartRoom<T> * kPanel<T>);
+  parts.turned = take<T>(from, kPartRoom<T> * kPanel<T>);
   parts.bytes = from.used;
   return parts;
 }
@@ -394,7 +345,7 @@ Sizes filter_sizes(const Problem& problem) {
 template <class T>
 int64_t filter_items(const Problem& problem, int64_t) {
   const FilterGrid grid = filter_grid<T>(problem);
-  return grid.blocks * grid.panels;
+  return grid.parts * grid.panels;
 }
 // packed[panel][c][filter of the panel], missing filters zero.
 template <class T>
@@ -422,6 +373,14 @@ CK_INLINE void filter_tile_of(int64_t rows, const Product<T>& of, T* sums) {
   if (rows == kRows) return filter_tile<T, kRows>(of, sums);
   if constexpr (kRows > 1) filter_tile_of<T, kRows - 1>(rows, of, sums);
 }
+// turned[filter][pixel] = sums[pixel][filter]; pixels past count come from what sums held.
+template <class T>
+CK_NOINLINE void turn_sums(const T* sums, int64_t count, T* turned) {
+  for (int v = 0; v < kPanelVecs; ++v)
+    for (int64_t i = 0; i < count; i += kLanes<T>)
+      transpose<T>(sums + i * kPanel<T> + v * kLanes<T>, kPanel<T>,
+                   turned + v * kLanes<T> * kPartRoom<T> + i, kPartRoom<T>);
+}
 
 template <class T>
 void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
@@ -430,33 +389,54 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
   const FilterParts<T> parts = filter_parts<T>(problem, operands.scratch);
   const T* x = static_cast<const T*>(operands.x);
   const bool in_x = in_place(problem), flat = flat_output(problem, operands);
-  int64_t copied = -1;
+  const auto first_part = [&](int64_t block) { return grid.parts * block / grid.blocks; };
+  const auto first_pixel = [&](int64_t part) { return grid.pixels * part / grid.parts; };
+  int64_t copied = -1, block = 0;
   for (int64_t item = begin; item < end; ++item) {
-    const int64_t block = item / grid.panels, panel = item % grid.panels;
-    const int64_t first = grid.pixels * block / grid.blocks,
-                  count = grid.pixels * (block + 1) / grid.blocks - first;
+    while (item >= first_part(block + 1) * grid.panels) ++block;
+    const int64_t part_begin = first_part(block), part_end = first_part(block + 1),
+                  in_block = item - part_begin * grid.panels,
+                  panel = in_block / (part_end - part_begin),
+                  part = part_begin + in_block % (part_end - part_begin);
+    const int64_t first = first_pixel(part), count = first_pixel(part + 1) - first;
     if (!in_x && copied != block) {
-      Spot<T> spots[kBlock / kLanes<T> + 1];
-      for (int64_t v = 0; v * kLanes<T> < count; ++v)
-        spots[v] = {parts.copy + v * kLanes<T>, kBlock};
-      copy_pixels(problem, x, first, count, parts.line, spots);
+      for (int64_t each = part_begin; each < part_end; ++each) {
+        Spot<T> spots[kPartRoom<T> / kLanes<T>];
+        for (int64_t v = 0; v < kPartRoom<T> / kLanes<T>; ++v)
+          spots[v] = {parts.copy + (each - part_begin) * problem.c * kPartRoom<T> + v * kLanes<T>,
+                      kPartRoom<T>};
+        copy_pixels(problem, x, first_pixel(each), first_pixel(each + 1) - first_pixel(each),
+                    parts.line, spots);
+      }
       copied = block;
     }
-    const T* a = in_x ? x + first : parts.copy;
+    const T* a = in_x ? x + first : parts.copy + (part - part_begin) * problem.c * kPartRoom<T>;
     const T* b = static_cast<const T*>(operands.packed) + panel * kPanel<T> * problem.c;
     const int64_t tiles = (count + kPixels - 1) / kPixels;
+    // The next panel, an equal share with every tile of this one.
+    const int64_t lines = panel + 1 < grid.panels ? kPanel<T> * problem.c / kLine<T> : 0;
+    const int64_t shares = (part_end - part_begin) * tiles;
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const int64_t at = count * tile / tiles, rows = count * (tile + 1) / tiles - at;
-      const Product<T> of{a + at,    in_x ? problem.x.c : kBlock, b,
-                          kPanel<T>, kPanel<T> - kLanes<T>,       problem.c, nullptr, {}};
+      const int64_t share = (part - part_begin) * tiles + tile, line = lines * share / shares;
+      Product<T> of{a + at,
+                    in_x ? problem.x.c : kPartRoom<T>,
+                    b,
+                    kPanel<T>,
+                    kPanel<T> - kLanes<T>,
+                    problem.c,
+                    nullptr,
+                    {}};
+      const int64_t here = lines * (share + 1) / shares - line;
+      of.fetch = {b + kPanel<T> * problem.c + line * kLine<T>, here + 1, 0, 0, here};
       filter_tile_of<T, kPixels>(rows, of, parts.sums + at * kPanel<T>);
     }
+    turn_sums(parts.sums, count, parts.turned);
     const int64_t filter = panel * kPanel<T>;
     const int64_t filters = problem.k - filter < kPanel<T> ? problem.k - filter : kPanel<T>;
-    for (int64_t k = 0; k < filters; ++k) {
-      for (int64_t i = 0; i < count; ++i) parts.row[i] = parts.sums[i * kPanel<T> + k];
-      store_pixels(problem, operands, flat, filter + k, first, count, parts.row);
-    }
+    for (int64_t k = 0; k < filters; ++k)
+      store_pixels(problem, operands, flat, filter + k, first, count,
+                   parts.turned + k * kPartRoom<T>);
   }
 }
 

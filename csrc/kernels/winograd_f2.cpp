@@ -4,7 +4,7 @@
 // 4 multiplications per output and channel instead of 9.
 // A. Lavin, S. Gray: Fast Algorithms for Convolutional Neural Networks, 2016; S. Winograd:
 // Arithmetic Complexity of Computations, 1980.
-#include "blocks/winograd.h"
+#include "blocks/winograd_items.h"
 
 namespace convkit {
 namespace CONVKIT_ISA {
@@ -16,7 +16,7 @@ bool always(const Problem&) { return true; }
 
 const Kernel kKernels[] = {
     {"float32 shared", kFloat32, kNchw, kNchw, small_image, shared_sizes<F2, false>, 2,
-     shared_items<F2>, winograd_prepare<F2, false>, shared_run<F2, false>},
+     shared_items<F2, false>, winograd_prepare<F2, false>, shared_run<F2, false>},
     {"float32 full", kFloat32, kNchw, kNchw, always, blocks_sizes<F2>, 1, blocks_items<F2>,
      winograd_prepare<F2, false>, blocks_run<F2>},
 };

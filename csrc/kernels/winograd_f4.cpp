@@ -5,8 +5,8 @@
 // A. Lavin, S. Gray: Fast Algorithms for Convolutional Neural Networks, 2016; for the points B.
 // Barabasz et al.: Error Analysis and Improving the Accuracy of Winograd Convolution for Deep
 // Neural Networks, 2020.
-#include "blocks/winograd.h"
 #include "blocks/winograd_double.h"
+#include "blocks/winograd_items.h"
 #include "blocks/winograd_rows.h"
 
 namespace convkit {
@@ -38,9 +38,9 @@ const Kernel kKernels[] = {
     {"float32 rows", kFloat32, kNchw, kNchw, weights_are_all, rows_sizes, 2, rows_items,
      rows_prepare, rows_run},
     {"float32 half", kFloat32, kNchw, kNchw, weights_are_streamed, shared_sizes<F4, true>, 2,
-     shared_items<F4>, winograd_prepare<F4, true>, shared_run<F4, true>},
+     shared_items<F4, true>, winograd_prepare<F4, true>, shared_run<F4, true>},
     {"float32 shared", kFloat32, kNchw, kNchw, small_image, shared_sizes<F4, false>, 2,
-     shared_items<F4>, winograd_prepare<F4, false>, shared_run<F4, false>},
+     shared_items<F4, false>, winograd_prepare<F4, false>, shared_run<F4, false>},
     {"float32 full", kFloat32, kNchw, kNchw, always, blocks_sizes<F4>, 1, blocks_items<F4>,
      winograd_prepare<F4, false>, blocks_run<F4>},
 };
