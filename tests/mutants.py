@@ -451,8 +451,8 @@ MUTANTS = [
     ),
     Mutant(
         "convkit/select.py",
-        "row.cost(problem.with_batch(1), machine) * batch\n    else",
-        "row.cost(problem, machine)\n    else",
+        "row.seconds(problem.with_batch(1), machine) * batch\n    else",
+        "row.seconds(problem, machine)\n    else",
         "the choice depends on the batch",
         "tests/test_explain.py tests/test_dispatch.py",
     ),
