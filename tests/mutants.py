@@ -1047,9 +1047,9 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/winograd_items.h",
-        "left >= 2 * units;",
-        "left >= units;",
-        "half: two vectors of filters by a range that holds the cells of one",
+        "item += pair ? 2 * units : stop - at;",
+        "item += pair ? 3 * units : stop - at;",
+        "half: after a pair of vectors of filters the next one is left out",
         of_kernel("winograd"),
     ),
     Mutant(
@@ -1061,9 +1061,9 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/winograd.h",
-        "const int64_t first = before[range.begin],",
-        "const int64_t first = 0,",
-        "a range that begins inside a block multiplies its first tiles",
+        "parts.sums + point * parts.sum_point + begin * kGroup;",
+        "parts.sums + point * parts.sum_point + (begin - first) * kGroup;",
+        "a range that begins inside a block puts its sums where the first tiles stand",
         of_kernel("winograd"),
     ),
     Mutant(
@@ -1075,9 +1075,9 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/winograd_rows.h",
-        "point && full < tiles ? full : tiles",
-        "tiles",
-        "rows: the point at infinity of short tiles is added",
+        "product.add = step > 0;",
+        "product.add = false;",
+        "rows: sums of earlier channels forgotten beyond 16",
         of_kernel("winograd"),
     ),
     Mutant(

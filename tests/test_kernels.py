@@ -42,6 +42,7 @@ def test_layouts_give_the_same_bits(variant, case):
         residual = guarded(problem.y_shape, problem.dtype, layout, arrays.residual).array
         for what, y in {
             "x": run(plan, problem, x, arrays.residual),
+            "x by 3 threads": run(plan, problem, x, arrays.residual, threads=3),
             "y": run(plan, problem, arrays.x, arrays.residual, layout=layout),
             "residual": run(plan, problem, arrays.x, residual),
             "x, y and residual": run(plan, problem, x, residual, layout=layout),
