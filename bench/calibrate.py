@@ -118,14 +118,19 @@ def fit_all(data: list[Pair]) -> dict[str, calibration.Fit]:
     of_layer: dict[int, list[int]] = {}
     for place, pair in enumerate(rows):
         of_layer.setdefault(pair.layer, []).append(place)
+    target = error
     fits: dict[str, calibration.Fit] = {}
     for turn in range(TURNS + 1):
         predicted = np.empty(len(rows))
         for name in np.unique(names):
             own = names == name
-            found = fits[str(name)] = fit(phi[own], error[own], weight[own])
+            found = fits[str(name)] = fit(phi[own], target[own], weight[own])
             predicted[own] = formula[own] * np.exp(found.terms(phi[own]) @ found.theta)
+        rest = error - np.log(predicted / formula)
+        target = error.copy()
         for places in of_layer.values() if turn < TURNS else ():
+            # What all algorithms of a layer share is the machine's mood of that moment.
+            target[places] -= weight[places] @ rest[places] / (1 + weight[places].sum())
             taken = min(places, key=lambda place: predicted[place])
             best = min(places, key=lambda place: ratio[place])
             if ratio[taken] > 1.03:

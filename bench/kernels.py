@@ -53,9 +53,7 @@ def plan_of(problem: ConvProblem, w: Any, bias: Any, algo: str) -> convkit.Plan:
 
 def rows_for(problem: ConvProblem) -> list[Algorithm]:
     """The rows that compute this problem whatever its weights."""
-    return [
-        row for row in ALGORITHMS if row.supports(problem) and not getattr(row, "weights", None)
-    ]
+    return [row for row in ALGORITHMS if row.supports(problem) and row.weights is None]
 
 
 def worth_forcing(problem: ConvProblem, within: float = 20.0) -> list[str]:
