@@ -1,8 +1,8 @@
 """python -m bench items: how evenly each algorithm's items fall on many threads.
 
-The executor cuts a phase's items into four ranges a thread or a few more and hands them out as
-threads ask. With items of equal cost the last range ends at the makespan simulated here; efficiency
-is the mean work of a thread over the makespan. Phases are weighed alike.
+The executor hands out a phase's items as threads ask, a share of what is left each time. With items
+of equal cost the last range ends at the makespan simulated here; efficiency is the mean work of a
+thread over the makespan. Phases are weighed alike.
 
 Ranges may repeat work: what a range of rows reads beyond its border, a transform that each range of
 filters needs. --measure finds how much: the processor time of one call cut for many threads over
@@ -13,6 +13,7 @@ its cache.
 from __future__ import annotations
 
 import argparse
+import heapq
 import statistics
 import time
 
@@ -34,12 +35,12 @@ def makespan(items: int, threads: int) -> int:
     threads = min(threads, items)
     if threads <= 1:
         return items
-    chunk = max(items // (4 * threads), 1)  # as parallel_for in csrc/executor.cpp
-    whole, rest = divmod(items, chunk)
-    rounds, over = divmod(whole, threads)
-    if over:
-        return (rounds + 1) * chunk  # who takes the rest was free before
-    return rounds * chunk + rest
+    ends, begin = [0] * threads, 0
+    while begin < items:  # as parallel_for in csrc/executor.cpp hands them out
+        share = max(1, (items - begin) // (2 * threads))
+        heapq.heapreplace(ends, ends[0] + share)
+        begin += share
+    return max(ends)
 
 
 def efficiency(name: str, problem: ConvProblem, threads: int) -> float:

@@ -27,19 +27,23 @@ void pause_briefly() {
 #endif
 }
 
+// Work is handed out as threads ask, a share of what is left each time: long ranges first, for the
+// sake of what a range computes once, and single items in the end, so that all end together.
 struct Job {
   RangeBody body;
   void* context;
-  int64_t items, chunk;
+  int64_t items;
   int wanted;  // workers beside the caller
   int joined = 0;
   std::atomic<int64_t> next{0};
 
   void work(int thread) {
-    for (;;) {
-      const int64_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
-      if (begin >= items) return;
-      body(context, begin, begin + chunk < items ? begin + chunk : items, thread);
+    for (int64_t begin = next.load(std::memory_order_relaxed); begin < items;) {
+      const int64_t share = (items - begin) / (2 * (wanted + 1));
+      const int64_t end = begin + (share < 1 ? 1 : share);
+      if (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
+      body(context, begin, end, thread);
+      begin = next.load(std::memory_order_relaxed);
     }
   }
 };
@@ -203,10 +207,7 @@ void parallel_for(int64_t items, int threads, RangeBody body, void* context) {
   if (items <= 0) return;
   if (threads > items) threads = int(items);
   if (threads <= 1) return body(context, 0, items, 0);
-  // Four ranges a thread or a few more, never fewer where the items suffice: whoever ends last then
-  // keeps the others waiting for a fifth of the time at most. Few enough to share work inside one.
-  const int64_t chunk = items / (4 * int64_t(threads));
-  Job job{body, context, items, chunk < 1 ? 1 : chunk, threads - 1};
+  Job job{body, context, items, threads - 1};
   the_pool().run(job);
 }
 

@@ -84,9 +84,9 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/executor.cpp",
-        "chunk < 1 ? 1 : chunk",
-        "chunk < 2 ? 2 : chunk",
-        "few items are handed out one by one",
+        "(share < 1 ? 1 : share)",
+        "(share < 2 ? 2 : share)",
+        "the last items are not handed out one by one",
         "tests/test_threads.py",
     ),
     # ---- dispatch, memory, threads, bindings -----------------------------------------------------
@@ -190,9 +190,9 @@ MUTANTS = [
     ),
     Mutant(
         EXECUTOR,
-        "begin + chunk < items ? begin + chunk : items",
-        "begin + chunk",
-        "the last range runs past the last item",
+        "body(context, begin, end, thread);",
+        "body(context, begin, end + 1, thread);",
+        "a range runs into the next one, and past the last item",
         KERNELS,
     ),
     Mutant(

@@ -7,7 +7,6 @@ them, each taken by the thread that is free first.
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Callable
 
 import pytest
@@ -27,10 +26,11 @@ Phase = Callable[[int, int], float]
 
 def makespan(cost: Phase, items: int, threads: int) -> float:
     """When the last of the ranges is done."""
-    size = math.ceil(items / (4 * threads))
-    ends = [0.0] * threads
-    for begin in range(0, items, size):
-        heapq.heappush(ends, heapq.heappop(ends) + cost(begin, min(items, begin + size)))
+    ends, begin = [0.0] * threads, 0
+    while begin < items:
+        end = begin + max(1, (items - begin) // (2 * threads))
+        heapq.heapreplace(ends, ends[0] + cost(begin, end))
+        begin = end
     return max(ends)
 
 
