@@ -30,12 +30,12 @@ CK_INLINE Vec<double> load_lanes(const double* from, Mask<double> mask) {
 constexpr bool kHalfVectors = true;
 // The first lanes of a in the lower half, of b in the upper one. Masks of at most half the lanes.
 CK_INLINE Vec<float> load_halves(const float* a, const float* b, Mask<float> mask) {
-  const __m512 low = _mm512_zextps256_ps512(_mm256_maskz_loadu_ps(__mmask8(mask), a));
+  const __m512 low = _mm512_maskz_loadu_ps(__mmask16(mask & 0xff), a);
   return Vec<float>(
       _mm512_maskz_insertf32x8(0xffff, low, _mm256_maskz_loadu_ps(__mmask8(mask), b), 1));
 }
 CK_INLINE Vec<double> load_halves(const double* a, const double* b, Mask<double> mask) {
-  const __m512d low = _mm512_zextpd256_pd512(_mm256_maskz_loadu_pd(__mmask8(mask), a));
+  const __m512d low = _mm512_maskz_loadu_pd(__mmask8(mask & 0xf), a);
   return Vec<double>(
       _mm512_maskz_insertf64x4(0xff, low, _mm256_maskz_loadu_pd(__mmask8(mask), b), 1));
 }
