@@ -82,7 +82,8 @@ Memory::Memory(int64_t bytes) : bytes_(bytes) {
     Idle& kept = the_idle();
     std::lock_guard<std::mutex> lock(kept.mutex);
     // The latest first: the caches may still hold it.
-    for (auto block = kept.blocks.end(); block-- != kept.blocks.begin();) {
+    for (auto block = kept.blocks.end(); block != kept.blocks.begin();) {
+      --block;
       if (block->capacity != capacity) continue;
       data_ = block->data;
       kept.drop(block);
