@@ -1,8 +1,8 @@
 """python -m bench items: how evenly each algorithm's items fall on many threads.
 
-The executor hands out a phase's items as threads ask, a share of what is left each time. With items
-of equal cost the last range ends at the makespan simulated here; efficiency is the mean work of a
-thread over the makespan. Phases are weighed alike.
+The executor cuts a phase's items into one range a thread, as equal as can be. With items of equal
+cost the longest range is the makespan; efficiency is the mean work of a thread over it. Phases are
+weighed alike.
 
 Ranges may repeat work: what a range of rows reads beyond its border, a transform that each range of
 filters needs. --measure finds how much: the processor time of one call cut for many threads over
@@ -13,7 +13,6 @@ its cache.
 from __future__ import annotations
 
 import argparse
-import heapq
 import statistics
 import time
 
@@ -31,16 +30,8 @@ LARGE = 0.2e9
 
 
 def makespan(items: int, threads: int) -> int:
-    """Items that the busiest thread computes, ranges taken in order by whoever is free."""
-    threads = min(threads, items)
-    if threads <= 1:
-        return items
-    ends, begin = [0] * threads, 0
-    while begin < items:  # as parallel_for in csrc/executor.cpp hands them out
-        share = max(1, (items - begin) // (2 * threads))
-        heapq.heapreplace(ends, ends[0] + share)
-        begin += share
-    return max(ends)
+    """Items that the busiest thread computes: as parallel_for in csrc/executor.cpp cuts them."""
+    return -(-items // threads)
 
 
 def efficiency(name: str, problem: ConvProblem, threads: int) -> float:

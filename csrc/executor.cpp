@@ -27,8 +27,9 @@ void pause_briefly() {
 #endif
 }
 
-// Work is handed out as threads ask, a share of what is left each time: long ranges first, for the
-// sake of what a range computes once, and single items in the end, so that all end together.
+// One range for each thread, as equal as can be: a range computes once what its items share, and
+// the weights or pixels that it reads pass through one core's cache. A thread that comes late finds
+// its range taken by one that was done.
 struct Job {
   RangeBody body;
   void* context;
@@ -38,12 +39,11 @@ struct Job {
   std::atomic<int64_t> next{0};
 
   void work(int thread) {
-    for (int64_t begin = next.load(std::memory_order_relaxed); begin < items;) {
-      const int64_t share = (items - begin) / (2 * (wanted + 1));
-      const int64_t end = begin + (share < 1 ? 1 : share);
-      if (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
-      body(context, begin, end, thread);
-      begin = next.load(std::memory_order_relaxed);
+    const int64_t ranges = wanted + 1;
+    for (;;) {
+      const int64_t range = next.fetch_add(1, std::memory_order_relaxed);
+      if (range >= ranges) return;
+      body(context, range * items / ranges, (range + 1) * items / ranges, thread);
     }
   }
 };
@@ -91,7 +91,11 @@ class Pool {
  private:
   bool start_worker() {
     try {
-      std::thread([this] { serve(); }).detach();
+      std::thread worker([this] { serve(); });
+#if defined(__linux__)
+      pthread_setname_np(worker.native_handle(), "convkit");  // as top and debuggers show it
+#endif
+      worker.detach();
     } catch (const std::system_error&) {
       return false;  // the system has no more threads: the job runs on fewer
     }

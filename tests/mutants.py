@@ -82,13 +82,6 @@ MUTANTS = [
         "no quadratic runs away beyond what was measured",
         "tests/test_calibration.py",
     ),
-    Mutant(
-        "csrc/executor.cpp",
-        "(share < 1 ? 1 : share)",
-        "(share < 2 ? 2 : share)",
-        "the last items are not handed out one by one",
-        "tests/test_threads.py",
-    ),
     # ---- dispatch, memory, threads, bindings -----------------------------------------------------
     Mutant(
         DISPATCH,
@@ -190,8 +183,8 @@ MUTANTS = [
     ),
     Mutant(
         EXECUTOR,
-        "body(context, begin, end, thread);",
-        "body(context, begin, end + 1, thread);",
+        "(range + 1) * items / ranges, thread);",
+        "(range + 1) * items / ranges + 1, thread);",
         "a range runs into the next one, and past the last item",
         KERNELS,
     ),

@@ -1,13 +1,13 @@
 """Winograd's items share the work of real layers among many threads: reckoned, not timed.
 
 Cycles of the phases as measured with AVX-512, repeated work included; ranges as the executor cuts
-them, each taken by the thread that is free first.
+them, one for each thread.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from native import ISAS
@@ -26,12 +26,8 @@ Phase = Callable[[int, int], float]
 
 def makespan(cost: Phase, items: int, threads: int) -> float:
     """When the last of the ranges is done."""
-    ends, begin = [0.0] * threads, 0
-    while begin < items:
-        end = begin + max(1, (items - begin) // (2 * threads))
-        heapq.heapreplace(ends, ends[0] + cost(begin, end))
-        begin = end
-    return max(ends)
+    cuts = [i * items // threads for i in range(threads + 1)]
+    return max(cost(*cut) for cut in pairwise(cuts) if cut[0] < cut[1])
 
 
 def phases(c: int, size: int, k: int) -> list[tuple[Phase, int]]:
