@@ -13,6 +13,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 namespace convkit {
 namespace {
@@ -68,6 +69,7 @@ class Pool {
     while (workers_ < job.wanted && start_worker()) {}
     {
       std::lock_guard<std::mutex> lock(mutex_);
+      if (asleep_ > 0) keep_off_this_processor(job.wanted);
       job_ = &job;
       epoch_.fetch_add(1, std::memory_order_release);
     }
@@ -94,6 +96,7 @@ class Pool {
       std::thread worker([this] { serve(); });
 #if defined(__linux__)
       pthread_setname_np(worker.native_handle(), "convkit");  // as top and debuggers show it
+      handles_.push_back(worker.native_handle());
 #endif
       worker.detach();
     } catch (const std::system_error&) {
@@ -102,6 +105,23 @@ class Pool {
     std::lock_guard<std::mutex> lock(mutex_);
     ++workers_;
     return true;
+  }
+
+  // A sleeper may be woken behind the caller on its own processor, and stays there while both are
+  // busy: then a job takes as long as on one thread, call after call. The caller's other processors
+  // are left to it, where there are enough.
+  void keep_off_this_processor(int wanted) {
+#if defined(__linux__)
+    const int here = sched_getcpu();
+    cpu_set_t allowed;
+    if (here < 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    if (CPU_COUNT(&allowed) > wanted) CPU_CLR(size_t(here), &allowed);
+    if (placed_ == handles_.size() && CPU_EQUAL(&allowed, &allowed_)) return;
+    for (const pthread_t handle : handles_)
+      pthread_setaffinity_np(handle, sizeof allowed, &allowed);
+    placed_ = handles_.size();
+    allowed_ = allowed;
+#endif
   }
 
   void serve() {
@@ -131,6 +151,11 @@ class Pool {
   Job* job_ = nullptr;
   std::atomic<int> active_{0};
   int workers_ = 0, asleep_ = 0;
+#if defined(__linux__)
+  std::vector<pthread_t> handles_;
+  size_t placed_ = 0;  // workers that may run on allowed_ alone
+  cpu_set_t allowed_{};
+#endif
 };
 
 Pool* pool = nullptr;

@@ -169,6 +169,13 @@ MUTANTS = [
     ),
     Mutant(
         EXECUTOR,
+        "if (CPU_COUNT(&allowed) > wanted) CPU_CLR(size_t(here), &allowed);",
+        "",
+        "a worker may wait behind the caller on one processor",
+        "tests/test_threads.py",
+    ),
+    Mutant(
+        EXECUTOR,
         "if (std::chrono::steady_clock::now() - start >= limit) return;",
         "",
         "idle workers spin for ever",
@@ -329,6 +336,13 @@ MUTANTS = [
         "if False:",
         "a clip with its bounds exchanged",
         ERRORS,
+    ),
+    Mutant(
+        "convkit/select.py",
+        "best.exact or saved > LEAST_SAVED",
+        "True",
+        "a tiny image is rounded to save a microsecond",
+        "tests/test_explain.py",
     ),
     Mutant(
         "convkit/select.py",

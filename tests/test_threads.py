@@ -270,6 +270,31 @@ print(wrong)
     assert child(code, CONVKIT_SPIN_US="0") == "0"
 
 
+@linux
+@pytest.mark.parametrize(("threads", "kept_off"), [(2, 1), (99, 0)])
+def test_workers_keep_off_the_callers_processor(threads, kept_off):
+    """A worker behind the caller on one processor would never begin; with too many, none moves."""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two processors")
+    code = f"""
+import os, time, numpy as np, convkit
+from pathlib import Path
+from convkit import _convkit
+x, w = np.ones((1, 64, 128, 128), "f"), np.ones((64, 64, 3, 3), "f")
+with convkit.threads({threads}):
+    for _ in range(2):
+        convkit.conv2d(x, w, algo="direct")
+        while _convkit.workers()[0] != _convkit.workers()[1]:
+            time.sleep(0.01)
+masks = set()
+for task in Path("/proc/self/task").iterdir():
+    if (task / "comm").read_text().strip() == "convkit":
+        masks.add(frozenset(os.sched_getaffinity(int(task.name))))
+print(*(len(os.sched_getaffinity(0)) - len(mask) for mask in masks))
+"""
+    assert child(code) == str(kept_off)
+
+
 def test_little_work_wakes_nobody():
     """Handing over costs more than computing a few thousand products."""
     code = """
