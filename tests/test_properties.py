@@ -18,7 +18,7 @@ from oracle import assert_within, magnitude, oracle
 from test_conv import LOOSEST, keywords
 
 import convkit
-from convkit.algorithms import ALGORITHMS
+from convkit.algorithms import ALGORITHMS, BY_NAME
 from convkit.problem import PADDING_MODES, ConvProblem
 
 EXAMPLES = int(os.environ.get("CONVKIT_EXAMPLES", "100"))
@@ -166,7 +166,10 @@ def test_explain_chooses_one(problem):
     options = {"dtype": problem.dtype, **keywords(problem)}
     rows = list(convkit.explain(problem.x_shape, problem.w_shape, **options))
     (best,) = [row for row in rows if row.chosen]
-    assert best.cost == min(row.cost for row in rows if row.applies)
+    least = min(row.cost for row in rows if row.applies)
+    if best.cost != least:  # what rounds more must save two microseconds an image
+        assert BY_NAME[best.algorithm].exact
+        assert (best.cost - least) / problem.n < 2.001e-6
     assert all(row.applies or row.reason for row in rows)
 
 
