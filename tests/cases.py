@@ -337,6 +337,8 @@ _DEPTHWISE = [
     _case("depthwise_bands_7x7", (1, 2, 34, 65), (2, 1, 7, 7), groups=2, padding=3),
     _case("depthwise_7x7_wider", (2, 3, 15, 18), (3, 1, 7, 7), groups=3, padding=((3, 1), (4, 2))),
     _case("depthwise_channels_19", (1, 19, 9, 21), (19, 1, 3, 3), groups=19, padding=1),
+    _case("depthwise_channels_19_5x5", (1, 19, 9, 21), (19, 1, 5, 5), groups=19, padding=2),
+    _case("depthwise_channels_19_7x7", (1, 19, 9, 21), (19, 1, 7, 7), groups=19, padding=3),
     _case("depthwise_channels_19_twice", (1, 19, 9, 21), (38, 1, 5, 5), groups=19, padding=2),
     _case("depthwise_narrow_19", (1, 19, 7, 7), (19, 1, 3, 3), groups=19, padding=1),
     _case("depthwise_narrow", (2, 5, 7, 7), (5, 1, 3, 3), groups=5, padding=1),

@@ -175,6 +175,13 @@ MUTANTS = [
         "tests/test_threads.py",
     ),
     Mutant(
+        "csrc/blocks/depthwise_channels.h",
+        "|| problem.r == 7) return",
+        ") return",
+        "channels side by side meet a 7x7 filter as if it were 5x5",
+        "tests/test_kernels.py -k depthwise",
+    ),
+    Mutant(
         EXECUTOR,
         "if (std::chrono::steady_clock::now() - start >= limit) return;",
         "",
@@ -479,8 +486,8 @@ MUTANTS = [
     ),
     Mutant(
         "convkit/select.py",
-        "return min(fits",
-        "return max(fits",
+        "best = min(fits",
+        "best = max(fits",
         "the dearest algorithm is chosen",
         EXPLAIN,
     ),

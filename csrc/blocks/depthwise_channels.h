@@ -109,7 +109,7 @@ CK_NOINLINE void sum_square(const Problem& problem, const T* x, int64_t top, int
 }
 template <class T, bool kAll>
 CK_INLINE Square<T> square_for(const Problem& problem) {
-  if (way_of<T>(problem) == Way::kAny) return sum_square<T, kAll, 0, 0>;
+  if (way_of<T>(problem) == Way::kAny || problem.r == 7) return sum_square<T, kAll, 0, 0>;
   if (problem.r == 3)
     return problem.stride_h == 1 ? sum_square<T, kAll, 3, 1> : sum_square<T, kAll, 3, 2>;
   return problem.stride_h == 1 ? sum_square<T, kAll, 5, 1> : sum_square<T, kAll, 5, 2>;
