@@ -29,7 +29,7 @@ def main() -> int:
     options.words = " ".join(words)
     try:
         return int(modules[options.command].run(options))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"python -m bench {options.command}: {error}", file=sys.stderr)
         return 2
 

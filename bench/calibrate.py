@@ -175,7 +175,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    index, of = map(int, options.slice.split("/"))
     with isa(options.isa), convkit.threads(1):
         machine = this_machine()
         if options.pairs:
@@ -183,7 +182,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             drawn = layers.draw(3 * options.drawn, options.seed, evenly=True)
             drawn = [layer for layer in drawn if layer.problem.n == 1]
-            found = (layers.select() + drawn[: options.drawn])[index::of]
+            found = layers.part(layers.select() + drawn[: options.drawn], options.slice)
             head = results.header(f"calibrate {options.words}", threads=[1])
             print(results.describe(head), flush=True)
             rows = measure(found, options.rounds, 0.5)

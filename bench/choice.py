@@ -161,7 +161,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     threads = [int(count) for count in options.threads.split(",")]
-    index, of = map(int, options.slice.split("/"))
     found = (
         []
         if options.shapes == "none"
@@ -174,11 +173,12 @@ def run(options: argparse.Namespace) -> int:
         head = results.header(f"choice {options.words}", threads=threads)
         print(results.describe(head))
         for state in options.states.split(","):
-            more = measure_all(found[index::of], state, options.rounds, 1)
+            more = measure_all(layers.part(found, options.slice), state, options.rounds, 1)
             rows += more
             reached &= judge(f"bench/shapes, {state}, 1 thread", more, GOALS[state])
         for count in threads:
-            more = measure_all(drawn[index::of], "warm", options.rounds, count, drawn=True)
+            some = layers.part(drawn, options.slice)
+            more = measure_all(some, "warm", options.rounds, count, drawn=True)
             rows += more
             reached &= judge(
                 f"drawn from seed {options.seed}, {count} thread(s)", more, GOALS["drawn"]

@@ -214,10 +214,15 @@ def run(options: argparse.Namespace, say: Callable[[str], None] = print) -> int:
         [v for v in text.split(",") if v] for text in (options.algo, options.peers)
     )
     options.states = [s for s in ("cold", "warm") if getattr(options, s)] or ["warm"]
+    for name in options.algo:
+        if name not in ("auto", "all", "conv2d", *BY_NAME):
+            raise ValueError(
+                f"--algo {name!r} must be auto, all, conv2d or one of {', '.join(BY_NAME)}"
+            )
     threads = [int(v) for v in options.threads.split(",")]
-    index, of = map(int, options.slice.split("/"))
     peers.limit_threads(max(threads))
-    found = layers.select([v for v in options.shapes.split(",") if v])[index::of]
+    found = layers.select([v for v in options.shapes.split(",") if v])
+    found = layers.part(found, options.slice)
     rows: list[dict[str, Any]] = []
     with isa(options.isa):
         head = results.header(f"kernels {options.words}", threads=threads)

@@ -79,11 +79,25 @@ def select(names: Sequence[str] = ()) -> list[Layer]:
     single = [Layer(name, problem_of(name)) for name in names if name.startswith("n1c")]
     kinds = [name for name in names if name in CLASSES]
     found: dict[ConvProblem, Layer] = {layer.problem: layer for layer in single}
+    for file in files:
+        if file not in networks() and not Path(file).is_file():
+            raise ValueError(
+                f"--shapes {file!r} must be a shape such as n1c64h56w56k64r3s3p1, a CSV file, or "
+                f"one of {', '.join([*CLASSES, *networks()])}"
+            )
     for file in files or ([] if single else networks()):
         for layer in read(file):
             if not kinds or layer.kind in kinds:
                 found.setdefault(layer.problem, layer)
     return list(found.values())
+
+
+def part(layers: list[Layer], slice_of: str) -> list[Layer]:
+    """Of "i/n": each n-th layer, from the i-th."""
+    index, _, of = slice_of.partition("/")
+    if not (index.isdecimal() and of.isdecimal() and int(index) < int(of)):
+        raise ValueError(f"--slice {slice_of!r} must be i/n with i below n, such as 0/4")
+    return layers[int(index) :: int(of)]
 
 
 def draw(count: int, seed: int, *, largest: float = 2e9, evenly: bool = False) -> list[Layer]:

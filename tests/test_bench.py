@@ -165,3 +165,22 @@ def test_work_falls_evenly_on_eight_threads(isa):
 def test_work_falls_evenly_on_many_threads(isa):
     short = uneven(isa, 32, LARGE)
     assert not short, "\n".join(short)
+
+
+@pytest.mark.parametrize("text", ["9/3", "3/3", "1", "-1/2", "a/b", "", "0/0"])
+def test_a_wrong_slice_is_refused(text):
+    with pytest.raises(ValueError, match="must be i/n"):
+        layers.part([], text)
+
+
+def test_slices_make_the_whole():
+    every = layers.select(["resnet18"])
+    parts = [layers.part(every, f"{i}/3") for i in range(3)]
+    assert sorted(layer.name for part in parts for layer in part) == sorted(
+        layer.name for layer in every
+    )
+
+
+def test_an_unknown_network_is_refused():
+    with pytest.raises(ValueError, match=r"--shapes 'resnet19' must be .*resnet18"):
+        layers.select(["resnet19"])
