@@ -102,35 +102,64 @@ CK_INLINE BandBlock band_block(const Problem& problem, const Band& band, int64_t
   return block;
 }
 
-// Lanes first .. end of from, 0 <= first, end <= lanes; the others read as zero and their memory is
-// not touched.
+// Lanes first .. end of a vector, 0 <= first: the others read as zero, stay unwritten, and their
+// memory is not touched. Made once for all rows of a block.
 template <class T>
-CK_INLINE Vec<T> load_between(const T* from, int64_t first, int64_t end) {
-  if (first >= end) return Vec<T>{};
+struct Between {
+  int64_t first, end;
+#if defined(__AVX512F__)
+  __mmask16 mask;
+#elif defined(__AVX2__)
+  __m256i mask;
+#endif
+};
+template <class T>
+CK_INLINE Between<T> between(int64_t first, int64_t end) {
+  Between<T> lanes{lesser(first, kLanes<T>), greater(0, lesser(end, kLanes<T>))};
+#if defined(__AVX512F__)
+  lanes.mask = __mmask16(((1u << lanes.end) - 1) & ~((1u << lanes.first) - 1));
+#elif defined(__AVX2__)
+  lanes.mask = _mm256_andnot_si256(first_lanes<T>(lanes.first), first_lanes<T>(lanes.end));
+#endif
+  return lanes;
+}
+template <class T>
+CK_INLINE Vec<T> load_lanes(const T* from, const Between<T>& lanes) {
 #if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4)
-    return Vec<T>(_mm512_maskz_loadu_ps(__mmask16((1u << end) - (1u << first)), from));
+    return Vec<T>(_mm512_maskz_loadu_ps(lanes.mask, from));
   else
-    return Vec<T>(_mm512_maskz_loadu_pd(__mmask8((1u << end) - (1u << first)), from));
+    return Vec<T>(_mm512_maskz_loadu_pd(__mmask8(lanes.mask), from));
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4)
+    return Vec<T>(_mm256_maskload_ps(from, lanes.mask));
+  else
+    return Vec<T>(_mm256_maskload_pd(from, lanes.mask));
 #else
-  if (first == 0) return load_first(from, end);
-  alignas(kVectorBytes) T lanes[kLanes<T>] = {};
-  for (int64_t i = first; i < end; ++i) lanes[i] = from[i];
-  return load(lanes);
+  alignas(kVectorBytes) T all[kLanes<T>] = {};
+  for (int64_t i = lanes.first; i < lanes.end; ++i) all[i] = from[i];
+  return load(all);
 #endif
 }
-// kRuns runs at a time, for one vector of each: to[n * run + i] = row[i * kRuns + n], zero where
-// row is not within the image's columns first .. end; count of them, or all lanes (kInside: and all
-// within the image).
-template <class T, int kRuns, bool kInside>
-CK_INLINE void split_columns(const T* row, int64_t first, int64_t end, int64_t count, T* to,
-                             int64_t run) {
-  constexpr int64_t kSize = kLanes<T>;
-  Vec<T> in[kRuns], out[kRuns];
-  for (int64_t v = 0; v < kRuns; ++v)
-    in[v] = kInside ? load(row + v * kSize)
-                    : load_between(row + v * kSize, greater(first - v * kSize, 0),
-                                   lesser(end - v * kSize, kSize));
+template <class T>
+CK_INLINE void store_lanes(T* to, const Between<T>& lanes, Vec<T> v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4)
+    _mm512_mask_storeu_ps(to, lanes.mask, __m512(v));
+  else
+    _mm512_mask_storeu_pd(to, __mmask8(lanes.mask), __m512d(v));
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4)
+    _mm256_maskstore_ps(to, lanes.mask, __m256(v));
+  else
+    _mm256_maskstore_pd(to, lanes.mask, __m256d(v));
+#else
+  for (int64_t i = lanes.first; i < lanes.end; ++i) to[i] = v[i];
+#endif
+}
+// The kRuns vectors of a row, columns side by side, as one vector of each phase.
+template <class T, int kRuns>
+CK_INLINE void split_phases(const Vec<T> (&in)[kRuns], Vec<T> (&out)[kRuns]) {
   if constexpr (kRuns == 1) {
     out[0] = in[0];
   } else if constexpr (kRuns == 2) {
@@ -144,9 +173,34 @@ CK_INLINE void split_columns(const T* row, int64_t first, int64_t end, int64_t c
     out[2] = odd_lanes<T>(even[0], even[1]);
     out[3] = odd_lanes<T>(odd[0], odd[1]);
   }
-  for (int n = 0; n < kRuns; ++n)
-    kInside || count >= kSize ? store(to + n * run, out[n])
-                              : store_first(to + n * run, count, out[n]);
+}
+// One vector of each run, for rows begin .. end of a block: to[n * run + i] = row[i * kRuns + n],
+// zero where row is not within the image's columns first .. end; `count` of them, or all lanes
+// (kInside: and all within the image). Rows are the inner loop: what depends on the column, masks
+// above all, is reckoned once, and masks and addresses took most of the time.
+constexpr int64_t kSplitRows = 8;  // so few that their lines stay in L1 from column to column
+template <class T, int kRuns, bool kInside, class Row>
+CK_INLINE void split_columns(const Band& band, Row row, int64_t begin, int64_t end, int64_t column,
+                             int64_t width, int64_t count, T* to, int64_t next) {
+  constexpr int64_t kSize = kLanes<T>;
+  Between<T> inside[kRuns];
+  const Between<T> kept = between<T>(0, count);
+  for (int v = 0; v < kRuns; ++v)
+    inside[v] = between<T>(greater(0, -column - v * kSize), width - column - v * kSize);
+  for (int64_t i = begin; i < end; ++i, to += band.pitch) {
+    const T* from = row(i) + column;
+    Vec<T> in[kRuns], out[kRuns];
+    CK_UNROLL(4)
+    for (int v = 0; v < kRuns; ++v) {
+      // The next channel's rows stand elsewhere; without this their first lines are waited for.
+      __builtin_prefetch(from + v * kSize + next, 0, 3);
+      in[v] = kInside ? load(from + v * kSize) : load_lanes(from + v * kSize, inside[v]);
+    }
+    split_phases<T, kRuns>(in, out);
+    CK_UNROLL(4)
+    for (int n = 0; n < kRuns; ++n)
+      kInside ? store(to + n * band.run, out[n]) : store_lanes(to + n * band.run, kept, out[n]);
+  }
 }
 // to[i] = column begin + i step of a row of the padded image, first <= i < end.
 template <class T>
@@ -167,31 +221,36 @@ CK_NOINLINE void fill_channel(const Problem& problem, const Band& band, const Ba
   const int64_t run_step = band.per_tap ? problem.dilation_w : 1;
   const int64_t count = band.per_tap ? block.columns : block.columns + band.run - band.columns;
   const int64_t first = block.first_column * step - problem.pad_left;
-  // Vectors from whole up to rest are wholly within the image and the run.
-  constexpr int64_t kSize = kLanes<T>, kColumns = greater(kRuns, 1) * kSize;
-  const int64_t whole =
-      lesser(greater(0, ceil_div(-first, kColumns)), ceil_div(count, kSize)) * kSize;
-  const int64_t rest = lesser((w - first) / kColumns, count / kSize) * kSize;
-  for (int64_t row = block.begin; row < block.end; ++row) {
-    const int64_t source = source_row(problem, band_source_row(problem, band, block, row));
-    const T* from = x + source * x_row;
-    T* line = to + row * band.pitch;
-    if constexpr (kRuns > 0) {
-      // The next channel's rows stand elsewhere; without this their first lines are waited for.
-      const T* next = from + greater(first, 0) + problem.x.c;
-      for (int64_t i = 0; i < count * kRuns; i += 64 / int64_t(sizeof(T)))
-        __builtin_prefetch(next + i, 0, 3);
+  // Without other padding than zeros, and without skipped rows, rows are evenly spaced.
+  const bool even = problem.padding_mode == kZeros && band.full_step == band.row_step;
+  const T* first_row = x + band_source_row(problem, band, block, block.begin) * x_row;
+  const auto row_at = [&](int64_t row) __attribute__((always_inline)) {
+    return even ? first_row + (row - block.begin) * problem.dilation_h * x_row
+                : x + source_row(problem, band_source_row(problem, band, block, row)) * x_row;
+  };
+  if constexpr (kRuns > 0) {
+    // Vectors from whole up to rest are wholly within the image and the run.
+    constexpr int64_t kSize = kLanes<T>, kColumns = kRuns * kSize;
+    const int64_t whole =
+        lesser(greater(0, ceil_div(-first, kColumns)), ceil_div(count, kSize)) * kSize;
+    const int64_t rest = lesser((w - first) / kColumns, count / kSize) * kSize;
+    for (int64_t begin = block.begin; begin < block.end; begin += kSplitRows) {
+      const int64_t end = lesser(begin + kSplitRows, block.end);
       const auto split = [&](int64_t i, auto is_inside) __attribute__((always_inline)) {
-        const int64_t column = first + i * kRuns;
-        split_columns<T, kRuns, decltype(is_inside)::value>(from + column, -column, w - column,
-                                                            count - i, line + i, band.run);
+        split_columns<T, kRuns, decltype(is_inside)::value>(
+            band, row_at, begin, end, first + i * kRuns, w, count - i, to + begin * band.pitch + i,
+            problem.x.c);
       };
       int64_t i = 0;
       for (; i < whole; i += kSize) split(i, std::false_type{});
       for (; i < rest; i += kSize) split(i, std::true_type{});
       for (; i < count; i += kSize) split(i, std::false_type{});
     }
-    if (kRuns > 0 && problem.padding_mode == kZeros) continue;
+    if (problem.padding_mode == kZeros) return;
+  }
+  for (int64_t row = block.begin; row < block.end; ++row) {
+    const T* from = row_at(row);
+    T* line = to + row * band.pitch;
     for (int64_t run = 0; run < band.runs; ++run, line += band.run) {
       // Columns inside .. outside come from the image, the others perhaps from its padding.
       const int64_t begin = first + run * run_step;
