@@ -174,33 +174,28 @@ CK_INLINE void split_phases(const Vec<T> (&in)[kRuns], Vec<T> (&out)[kRuns]) {
     out[3] = odd_lanes<T>(odd[0], odd[1]);
   }
 }
-// One vector of each run, for rows begin .. end of a block: to[n * run + i] = row[i * kRuns + n],
-// zero where row is not within the image's columns first .. end; `count` of them, or all lanes
-// (kInside: and all within the image). Rows are the inner loop: what depends on the column, masks
-// above all, is reckoned once, and masks and addresses took most of the time.
-constexpr int64_t kSplitRows = 8;  // so few that their lines stay in L1 from column to column
-template <class T, int kRuns, bool kInside, class Row>
-CK_INLINE void split_columns(const Band& band, Row row, int64_t begin, int64_t end, int64_t column,
-                             int64_t width, int64_t count, T* to, int64_t next) {
-  constexpr int64_t kSize = kLanes<T>;
-  Between<T> inside[kRuns];
-  const Between<T> kept = between<T>(0, count);
-  for (int v = 0; v < kRuns; ++v)
-    inside[v] = between<T>(greater(0, -column - v * kSize), width - column - v * kSize);
-  for (int64_t i = begin; i < end; ++i, to += band.pitch) {
-    const T* from = row(i) + column;
-    Vec<T> in[kRuns], out[kRuns];
-    CK_UNROLL(4)
-    for (int v = 0; v < kRuns; ++v) {
-      // The next channel's rows stand elsewhere; without this their first lines are waited for.
-      __builtin_prefetch(from + v * kSize + next, 0, 3);
-      in[v] = kInside ? load(from + v * kSize) : load_lanes(from + v * kSize, inside[v]);
-    }
-    split_phases<T, kRuns>(in, out);
-    CK_UNROLL(4)
-    for (int n = 0; n < kRuns; ++n)
-      kInside ? store(to + n * band.run, out[n]) : store_lanes(to + n * band.run, kept, out[n]);
+// A vector of each run that is not wholly within the image and the runs: which lanes are read and
+// written. Masks are reckoned once for all rows; they took most of the time of a copied row.
+template <class T, int kRuns>
+struct EdgeStep {
+  int64_t i;
+  Between<T> inside[kRuns], kept;
+};
+// to[n * run + i] = from[i * kRuns + n], zero outside the image, for a vector of i. `next`: the
+// next channel's rows stand elsewhere; without a fetch their first lines are waited for.
+template <class T, int kRuns>
+CK_INLINE void split_columns(const T* from, const EdgeStep<T, kRuns>* edge, T* to, int64_t run,
+                             int64_t next) {
+  Vec<T> in[kRuns], out[kRuns];
+  CK_UNROLL(4)
+  for (int v = 0; v < kRuns; ++v) {
+    __builtin_prefetch(from + v * kLanes<T> + next, 0, 3);
+    in[v] = edge ? load_lanes(from + v * kLanes<T>, edge->inside[v]) : load(from + v * kLanes<T>);
   }
+  split_phases<T, kRuns>(in, out);
+  CK_UNROLL(4)
+  for (int n = 0; n < kRuns; ++n)
+    edge ? store_lanes(to + n * run, edge->kept, out[n]) : store(to + n * run, out[n]);
 }
 // to[i] = column begin + i step of a row of the padded image, first <= i < end.
 template <class T>
@@ -233,18 +228,31 @@ CK_NOINLINE void fill_channel(const Problem& problem, const Band& band, const Ba
     constexpr int64_t kSize = kLanes<T>, kColumns = kRuns * kSize;
     const int64_t whole =
         lesser(greater(0, ceil_div(-first, kColumns)), ceil_div(count, kSize)) * kSize;
-    const int64_t rest = lesser((w - first) / kColumns, count / kSize) * kSize;
-    for (int64_t begin = block.begin; begin < block.end; begin += kSplitRows) {
-      const int64_t end = lesser(begin + kSplitRows, block.end);
-      const auto split = [&](int64_t i, auto is_inside) __attribute__((always_inline)) {
-        split_columns<T, kRuns, decltype(is_inside)::value>(
-            band, row_at, begin, end, first + i * kRuns, w, count - i, to + begin * band.pitch + i,
-            problem.x.c);
-      };
-      int64_t i = 0;
-      for (; i < whole; i += kSize) split(i, std::false_type{});
-      for (; i < rest; i += kSize) split(i, std::true_type{});
-      for (; i < count; i += kSize) split(i, std::false_type{});
+    const int64_t rest = greater(whole, lesser((w - first) / kColumns, count / kSize) * kSize);
+    constexpr int kEdges = 4;  // at a time; more only where the padding is wide
+    EdgeStep<T, kRuns> edge[kEdges];
+    for (int64_t i = 0, full = whole; i < count || full < rest; full = rest) {
+      int edges = 0;
+      for (; edges < kEdges; i += kSize) {
+        if (i == whole) i = rest;
+        if (i >= count) break;
+        EdgeStep<T, kRuns>& step_at = edge[edges++];
+        step_at.i = i;
+        step_at.kept = between<T>(0, count - i);
+        for (int v = 0; v < kRuns; ++v) {
+          const int64_t column = first + i * kRuns + v * kSize;
+          step_at.inside[v] = between<T>(greater(0, -column), w - column);
+        }
+      }
+      for (int64_t row = block.begin; row < block.end; ++row) {
+        const T* from = row_at(row) + first;
+        T* line = to + row * band.pitch;
+        for (int e = 0; e < edges; ++e)
+          split_columns(from + edge[e].i * kRuns, edge + e, line + edge[e].i, band.run,
+                        problem.x.c);
+        for (int64_t j = full; j < rest; j += kSize)
+          split_columns<T, kRuns>(from + j * kRuns, nullptr, line + j, band.run, problem.x.c);
+      }
     }
     if (problem.padding_mode == kZeros) return;
   }

@@ -7,8 +7,8 @@ namespace convkit {
 namespace CONVKIT_ISA {
 
 constexpr int64_t kDepth = 128;
+constexpr int64_t kSharedWeights = 4 << 20;
 constexpr int64_t kBandBytes = 768 << 10;  // a band with one part's weights fits an L2 of 1 MiB
-constexpr int64_t kWantedItems = 16;
 
 // A part of the sum: channels x filter rows x filter columns, at most these many each. In order:
 // channels outermost, so that a part reads few channels of the band; inside a part the filter rows,
@@ -35,7 +35,8 @@ struct Blocks {
 // costs least.
 template <class T>
 CK_INLINE Blocks blocks_of(const Problem& problem, int64_t filters_per_block, int64_t rows,
-                           int64_t least_rows, int64_t columns, int64_t least_columns) {
+                           int64_t least_rows, int64_t columns, int64_t least_columns,
+                           bool weights_stay = false) {
   Blocks blocks{};
   blocks.channels = problem.c / problem.groups;
   blocks.filters = problem.k / problem.groups;
@@ -49,10 +50,20 @@ CK_INLINE Blocks blocks_of(const Problem& problem, int64_t filters_per_block, in
     blocks.band = band_of(problem, greater(blocks.band.rows / 2, least_rows), blocks.band.columns);
   const Band& band = blocks.band;
   const int64_t others = problem.groups * blocks.filter_blocks * band.column_blocks * band.classes;
-  if (others * band.row_blocks < kWantedItems)
-    blocks.band = band_of(
-        problem, greater(band.class_rows / ceil_div(kWantedItems, others), lesser(3, band.rows)),
-        band.columns);
+  // Lower blocks where 16 threads, 32 in a large layer, would have too little to do, or one of them
+  // an item more than most. Not under three rows, nor where the weights, which every block reads,
+  // come from L3.
+  const int64_t weights = problem.k * blocks.channels * problem.r * problem.s;
+  const bool large = weights * problem.p * problem.q >= 100'000'000;
+  const int64_t threads =
+      large && (weights_stay || weights * int64_t(sizeof(T)) <= kSharedWeights) ? 32 : 16;
+  const auto idle = [&](int64_t row_blocks) {
+    const int64_t items = others * row_blocks, turns = ceil_div(items, threads);
+    return turns * threads * 4 > items * 5;
+  };
+  for (int64_t rows = band.rows - 1; idle(band.row_blocks) && rows >= 3; --rows)
+    if (ceil_div(band.class_rows, rows) > band.row_blocks)
+      blocks.band = band_of(problem, rows, band.columns);
   const int64_t fit = most / (blocks.band.channel * blocks.part.channels) * blocks.part.channels;
   blocks.band_channels = lesser(blocks.channels, greater(fit, blocks.part.channels));
   return blocks;

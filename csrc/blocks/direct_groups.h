@@ -145,6 +145,7 @@ struct GroupTile {
   const T* bias;                      // of the first filter, or null
   bool bound;
   Bounds<T> bounds;
+  Piece next_x;      // lines of x to fetch
   T* sums;           // of the channels before, or null
   bool first, last;  // of the band's channels
 };
@@ -157,6 +158,8 @@ CK_NOINLINE void group_tile(const GroupTile<T>& tile) {
   const T* x[kVecs];
   CK_UNROLL(8)
   for (int v = 0; v < kVecs; ++v) x[v] = tile.x[v];
+  const char* next_x = tile.next_x.from;
+  const int64_t next_x_step = tile.next_x.bytes;
   for (const Run* run = tile.runs;;) {
     CK_UNROLL(8)
     for (int v = 0; v < kVecs; ++v) {
@@ -172,6 +175,8 @@ CK_NOINLINE void group_tile(const GroupTile<T>& tile) {
         Vec<T> pixels[kVecs];
         CK_UNROLL(8)
         for (int v = 0; v < kVecs; ++v) pixels[v] = load(x[v] + *offset);
+        __builtin_prefetch(next_x, 0, 2);
+        next_x += next_x_step;
         CK_UNROLL(8)
         for (int i = 0; i < kFilters; ++i) {
           const Vec<T> weight = splat(w[i]);
@@ -262,7 +267,7 @@ CK_NOINLINE GroupTileOf<T> group_tile_of(int64_t filters, int64_t vecs) {
 template <class T>
 void group_rows(const Problem& problem, const Operands& operands, const Blocks& blocks,
                 const Item& item, const GroupScratch<T>& scratch, int64_t begin, int64_t end,
-                GroupTile<T>& tile) {
+                GroupTile<T>& tile, Fetch& fetch) {
   constexpr int64_t kSize = kLanes<T>;
   const BandBlock& block = item.block;
   const Epilogue& epilogue = operands.epilogue;
@@ -279,7 +284,8 @@ void group_rows(const Problem& problem, const Operands& operands, const Blocks& 
   tile.filters = lesser(width, blocks.filters - item.filter_block * width);
   const int64_t most = group_vecs(int(width)), row_vecs = ceil_div(block.columns, kSize);
   const int64_t vecs = (end - begin) * row_vecs, tiles = ceil_div(vecs, most);
-  int64_t row = begin, column = 0;
+  int64_t row = begin, column = 0, tile_taps = 1;
+  for (const Run* run = tile.runs; run < tile.runs_end; ++run) tile_taps += run->taps;
   for (int64_t j = 0, vec = 0; j < tiles; ++j) {
     const int64_t next = vecs * (j + 1) / tiles, count = next - vec;
     int64_t rows[6], columns[6];
@@ -303,6 +309,8 @@ void group_rows(const Problem& problem, const Operands& operands, const Blocks& 
     }
     tile.y_filter = quick ? problem.y.c : count * kSize;
     tile.sums = scratch.sums + (begin * row_vecs + vec) * width * kSize;
+    const Piece piece = next_piece(fetch, tile.w);
+    tile.next_x = {piece.from, ceil_div(piece.bytes, tile_taps)};
     group_tile_of<T>(width, count)(tile);
     if (!quick && tile.last)
       for (int64_t i = 0; i < tile.filters; ++i)
@@ -336,6 +344,17 @@ void group_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
       filled = item.place;
       tile.first = c0 == 0;
       tile.last = c1 == blocks.channels;
+      const int64_t vecs = block.rows * ceil_div(block.columns, kLanes<T>);
+      const int64_t tiles = ceil_div(vecs, group_vecs(int(packed.width)));
+      Fetch fetch{};
+      if (!tile.last) {
+        fetch = fetch_x<T>(problem, blocks, item, operands, c1,
+                           lesser(blocks.band_channels, blocks.channels - c1), tiles);
+      } else if (index + 1 < end) {
+        const Item next = item_of(problem, blocks, index + 1);
+        if (next.place != filled || blocks.band_channels < blocks.channels)
+          fetch = fetch_x<T>(problem, blocks, next, operands, 0, blocks.band_channels, tiles);
+      }
       const auto rows_met = [&](int64_t row) {
         const int64_t from = greater(0, block.begin - row * step);
         return Run{from, lesser(problem.r, block.end - row * step) - from};
@@ -348,7 +367,7 @@ void group_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
         }
         tile.runs_end = scratch.runs + list_runs(problem, blocks, c0, c1, met.first,
                                                  met.first + met.taps, scratch.runs);
-        group_rows(problem, operands, blocks, item, scratch, row, next, tile);
+        group_rows(problem, operands, blocks, item, scratch, row, next, tile, fetch);
       }
     }
   }

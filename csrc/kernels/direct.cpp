@@ -31,9 +31,26 @@ constexpr int kFilterVecs = 2;
 template <class T>
 constexpr int64_t kFilters = kFilterVecs * kLanes<T>;
 
+// Where a stride of 2 or 4 spreads few pixels over much of x, x is read in place, without a band: a
+// broadcast takes any element. Only the first and the last pixel of a row may reach into the
+// padding, of zeros; the others' addresses are then known to be good.
+bool edges_only(const Problem& problem) {
+  const int64_t reach = (problem.s - 1) * problem.dilation_w;
+  return problem.padding_mode == kZeros && (problem.stride_w == 2 || problem.stride_w == 4) &&
+         problem.pad_left <= problem.stride_w &&
+         (problem.q - 2) * problem.stride_w - problem.pad_left + reach < problem.w;
+}
+// In place nothing but the lines of x is shared along a block: where weights are the larger part,
+// they stay in L2 while x passes.
+bool weights_outweigh(const Problem& problem) {
+  return problem.k * problem.r * problem.s > problem.h * problem.w * problem.groups;
+}
+// Whole rows where there is no band to keep small: they are fetched, and stored, in one run.
 template <class T>
 Blocks filter_blocks_of(const Problem& problem) {
-  return blocks_of<T>(problem, kFilters<T>, 16, 7, 16 * kPixels, kPixels);
+  const bool place = edges_only(problem);
+  return blocks_of<T>(problem, kFilters<T>, place ? 7 : 16, 7, 16 * kPixels, kPixels,
+                      place && weights_outweigh(problem));
 }
 // How many filters wide the packed weights of a block are: the last one may need one vector only.
 template <class T>
@@ -60,15 +77,6 @@ FilterPacked<T> filter_packed(const Problem& problem, const Blocks& blocks, cons
   packed.w = take<T>(from, problem.groups * packed_filters<T>(blocks) * taps);
   packed.bytes = from.used;
   return packed;
-}
-// Where a stride of 2 or 4 spreads few pixels over much of x, x is read in place, without a band: a
-// broadcast takes any element. Only the first and the last pixel of a row may reach into the
-// padding, of zeros; the others' addresses are then known to be good.
-bool edges_only(const Problem& problem) {
-  const int64_t reach = (problem.s - 1) * problem.dilation_w;
-  return problem.padding_mode == kZeros && (problem.stride_w == 2 || problem.stride_w == 4) &&
-         problem.pad_left <= problem.stride_w &&
-         (problem.q - 2) * problem.stride_w - problem.pad_left + reach < problem.w;
 }
 // Both ways give the same bits, so strides may decide. Channels a multiple of 4 KiB apart would
 // share a few sets of L1.
@@ -334,9 +342,19 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
     });
   const bool pads_left = problem.pad_left > 0,
              pads_right = last_column + (problem.s - 1) * problem.dilation_w >= problem.w;
+  // A band serves all filters of its block.
+  const bool weights_stay = in_place && weights_outweigh(problem);
+  const int64_t places = items_of(problem, blocks) / (problem.groups * blocks.filter_blocks);
+  const auto item_at = [&](int64_t i) {
+    if (!weights_stay) return item_of(problem, blocks, i);
+    const int64_t place = i % places, block = i / places;  // block: of filters of any group
+    const int64_t group = block / blocks.filter_blocks;
+    return item_of(problem, blocks,
+                   (group * places + place) * blocks.filter_blocks + block % blocks.filter_blocks);
+  };
   int64_t filled = -1;
   for (int64_t index = begin; index < end; ++index) {
-    const Item item = item_of(problem, blocks, index);
+    const Item item = item_at(index);
     const BandBlock& block = item.block;
     if (block.rows <= 0) continue;
     const int64_t width = filter_width<T>(blocks, item.filter_block);
@@ -374,7 +392,7 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
           fetch = fetch_x<T>(problem, blocks, item, operands, c0 + channels,
                              lesser(part.channels, blocks.channels - c0 - channels), calls);
       } else if (index + 1 < end) {
-        const Item next = item_of(problem, blocks, index + 1);
+        const Item next = item_at(index + 1);
         if (next.place != filled || blocks.band_channels < blocks.channels)
           fetch = fetch_x<T>(problem, blocks, next, operands, 0,
                              lesser(part.channels, blocks.channels), calls);
