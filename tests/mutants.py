@@ -1264,6 +1264,20 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/fft_tiles.h",
+        "channel[real - 1] - channel[0] == real - 1;",
+        "true;",
+        "channels of an NHWC image that stand apart are read as neighbours",
+        of_kernel("fft"),
+    ),
+    Mutant(
+        "csrc/blocks/fft_tiles.h",
+        "load_first(from + j * step, real)",
+        "load_first(from + j * step, real - 1)",
+        "the last channel of an NHWC image is lost",
+        of_kernel("fft"),
+    ),
+    Mutant(
+        "csrc/blocks/fft_tiles.h",
         "tile_row = lane * tiling.grid_rows + row;",
         "tile_row = lane + row;",
         "lanes of tiles with pieces overlap",
