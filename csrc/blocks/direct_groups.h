@@ -170,19 +170,30 @@ CK_NOINLINE void group_tile(const GroupTile<T>& tile) {
     if (run < tile.runs_end) {
       w += run->first * kFilters;
       const int64_t *offset = tile.offset + run->first, *end = offset + run->taps;
-      CK_UNROLL(2)
-      for (; offset < end; ++offset, w += kFilters) {
+      const auto tap_at = [&](const int64_t* at) __attribute__((always_inline)) {
         Vec<T> pixels[kVecs];
         CK_UNROLL(8)
-        for (int v = 0; v < kVecs; ++v) pixels[v] = load(x[v] + *offset);
-        __builtin_prefetch(next_x, 0, 2);
-        next_x += next_x_step;
+        for (int v = 0; v < kVecs; ++v) pixels[v] = load(x[v] + *at);
         CK_UNROLL(8)
         for (int i = 0; i < kFilters; ++i) {
           const Vec<T> weight = splat(w[i]);
           CK_UNROLL(8)
           for (int v = 0; v < kVecs; ++v) sum[v][i] += weight * pixels[v];
         }
+        w += kFilters;
+      };
+      // Of 16 registers none is left for GCC to mix two taps.
+      if constexpr (kRegisters == 32) {
+        for (; offset + 1 < end; offset += 2) {
+          __builtin_prefetch(next_x, 0, 2);
+          next_x += next_x_step;
+          tap_at(offset);
+          tap_at(offset + 1);
+        }
+        if (offset < end) tap_at(offset);
+      } else {
+        CK_UNROLL(2)
+        for (; offset < end; ++offset) tap_at(offset);
       }
     }
     if (before) {
@@ -310,7 +321,7 @@ void group_rows(const Problem& problem, const Operands& operands, const Blocks& 
     tile.y_filter = quick ? problem.y.c : count * kSize;
     tile.sums = scratch.sums + (begin * row_vecs + vec) * width * kSize;
     const Piece piece = next_piece(fetch, tile.w);
-    tile.next_x = {piece.from, ceil_div(piece.bytes, tile_taps)};
+    tile.next_x = {piece.from, ceil_div(piece.bytes * 2, tile_taps)};
     group_tile_of<T>(width, count)(tile);
     if (!quick && tile.last)
       for (int64_t i = 0; i < tile.filters; ++i)
