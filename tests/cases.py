@@ -204,6 +204,23 @@ _STRIDES = [
     _case("stride_1x3", (1, 4, 11, 43), (6, 4, 3, 3), stride=(1, 3), padding=1),
     _case("stride_4_11x11", (1, 3, 39, 43), (8, 3, 11, 11), stride=4, padding=2),
     _case("stride_2_7x7", (1, 3, 30, 33), (16, 3, 7, 7), stride=2, padding=3),
+    # Enough filters for vectors of them on every ISA: direct reads x in place, see direct_filters.h.
+    _case("in_place", (1, 15, 13, 34), (40, 15, 3, 3), stride=2, padding=1),
+    _case("in_place_both_edges", (2, 3, 9, 33), (37, 3, 3, 3), stride=2, padding=1),
+    _case("in_place_edge_of_two", (1, 5, 9, 31), (33, 5, 3, 3), stride=2, padding=2),
+    _case(
+        "in_place_5x5_stride_4",
+        (1, 6, 19, 61),
+        (68, 3, 5, 5),
+        stride=4,
+        groups=2,
+        padding=((1, 3), (4, 2)),
+    ),
+    _case("in_place_11x11_stride_4", (1, 2, 39, 67), (33, 2, 11, 11), stride=4),
+    _case("in_place_one_column", (1, 5, 9, 1), (24, 5, 3, 3), stride=2, padding=1),
+    _case("in_place_weights_stay", (1, 70, 15, 14), (40, 70, 3, 3), stride=2, padding=1),
+    _case("in_place_dilated", (1, 9, 17, 29), (20, 9, 3, 3), stride=2, dilation=2, padding=2),
+    _case("in_place_pages_apart", (1, 4, 32, 32), (33, 4, 3, 3), stride=2, padding=1),
     _case("stride_unused_columns", (1, 2, 10, 12), (3, 2, 3, 3), stride=4),
 ]
 _PADDINGS = [

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "problem.h"
+#include "turn.h"
 #include "window.h"
 
 namespace convkit {
@@ -271,6 +272,39 @@ CK_NOINLINE void fill_channel(const Problem& problem, const Band& band, const Ba
         for (int64_t i = inside; i < outside; ++i) line[i] = start[i * step * problem.x.w];
       }
       copy_columns(problem, from, begin, step, outside, count, line);
+    }
+  }
+}
+// The same for four channels that stand side by side in x, as in a view of an NHWC image: each
+// pixel is read once for all of them, not once for each.
+CK_NOINLINE void fill_quad(const Problem& problem, const Band& band, const BandBlock& block,
+                           const float* x, float* to) {
+  const int64_t w = problem.w, step = problem.stride_w, between_pixels = step * problem.x.w;
+  const int64_t run_step = band.per_tap ? problem.dilation_w : 1;
+  const int64_t count = band.per_tap ? block.columns : block.columns + band.run - band.columns;
+  const int64_t first = block.first_column * step - problem.pad_left;
+  for (int64_t row = block.begin; row < block.end; ++row) {
+    const float* from =
+        x + source_row(problem, band_source_row(problem, band, block, row)) * problem.x.h;
+    float* line = to + row * band.pitch;
+    for (int64_t run = 0; run < band.runs; ++run, line += band.run) {
+      const int64_t begin = first + run * run_step;
+      const int64_t inside = begin >= 0 ? 0 : lesser(ceil_div(-begin, step), count);
+      const int64_t outside =
+          begin >= w ? inside : greater(inside, lesser(ceil_div(w - begin, step), count));
+      const bool turns = outside - inside >= kLanes<float>;
+      for (int64_t i = inside; turns && i < outside; i += kLanes<float>) {
+        const int64_t at = lesser(i, outside - kLanes<float>);  // the last turn overlaps
+        Vec<float> rows[4];
+        turn_four(from + begin * problem.x.w + at * between_pixels, between_pixels, rows);
+        CK_UNROLL(4)
+        for (int c = 0; c < 4; ++c) store(line + at + c * band.channel, rows[c]);
+      }
+      for (int64_t c = 0; c < 4; ++c) {
+        float* of_channel = line + c * band.channel;
+        copy_columns(problem, from + c, begin, step, 0, turns ? inside : outside, of_channel);
+        copy_columns(problem, from + c, begin, step, outside, count, of_channel);
+      }
     }
   }
 }

@@ -114,9 +114,14 @@ CK_INLINE int64_t tap_place(const Problem& problem, const Blocks& blocks, int64_
 template <class T>
 CK_INLINE void fill(const Problem& problem, const Blocks& blocks, const Item& item,
                     const Operands& operands, int64_t channel, int64_t channels, T* to) {
-  for (int64_t c = 0; c < channels; ++c)
-    fill_band(problem, blocks.band, item.block, static_cast<const T*>(operands.x),
-              item.group * blocks.channels + channel + c, to + c * blocks.band.channel);
+  const T* x = static_cast<const T*>(operands.x);
+  const int64_t first = item.group * blocks.channels + channel;
+  int64_t c = 0;
+  if constexpr (sizeof(T) == 4)
+    for (; problem.x.c == 1 && c + 4 <= channels; c += 4)
+      fill_quad(problem, blocks.band, item.block, x + first + c, to + c * blocks.band.channel);
+  for (; c < channels; ++c)
+    fill_band(problem, blocks.band, item.block, x, first + c, to + c * blocks.band.channel);
 }
 
 // The lines of x that the next fill will read, fetched into L2 piece by piece while tiles compute:
