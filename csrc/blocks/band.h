@@ -207,6 +207,15 @@ CK_NOINLINE void copy_columns(const Problem& problem, const T* row, int64_t begi
     to[i] = column < 0 ? T(0) : row[column * problem.x.w];
   }
 }
+// Of the columns begin + i step, i < count, those from the first up to the last come from the
+// image, the others perhaps from its padding.
+CK_INLINE int64_t first_inside(int64_t begin, int64_t step, int64_t count) {
+  return begin >= 0 ? 0 : lesser(ceil_div(-begin, step), count);
+}
+CK_INLINE int64_t last_inside(int64_t begin, int64_t step, int64_t w, int64_t first,
+                              int64_t count) {
+  return begin >= w ? first : greater(first, lesser(ceil_div(w - begin, step), count));
+}
 
 // Copies one channel's part of a block. kRuns: the stride where it is 1, 2 or 4, the runs are its
 // phases and the image's columns stand side by side: the runs are made together. Else 0.
@@ -261,11 +270,9 @@ CK_NOINLINE void fill_channel(const Problem& problem, const Band& band, const Ba
     const T* from = row_at(row);
     T* line = to + row * band.pitch;
     for (int64_t run = 0; run < band.runs; ++run, line += band.run) {
-      // Columns inside .. outside come from the image, the others perhaps from its padding.
       const int64_t begin = first + run * run_step;
-      const int64_t inside = begin >= 0 ? 0 : lesser(ceil_div(-begin, step), count);
-      const int64_t outside =
-          begin >= w ? inside : greater(inside, lesser(ceil_div(w - begin, step), count));
+      const int64_t inside = first_inside(begin, step, count);
+      const int64_t outside = last_inside(begin, step, w, inside, count);
       copy_columns(problem, from, begin, step, 0, inside, line);
       if constexpr (kRuns == 0) {
         const T* start = from + begin * problem.x.w;
@@ -289,9 +296,8 @@ CK_NOINLINE void fill_quad(const Problem& problem, const Band& band, const BandB
     float* line = to + row * band.pitch;
     for (int64_t run = 0; run < band.runs; ++run, line += band.run) {
       const int64_t begin = first + run * run_step;
-      const int64_t inside = begin >= 0 ? 0 : lesser(ceil_div(-begin, step), count);
-      const int64_t outside =
-          begin >= w ? inside : greater(inside, lesser(ceil_div(w - begin, step), count));
+      const int64_t inside = first_inside(begin, step, count);
+      const int64_t outside = last_inside(begin, step, w, inside, count);
       const bool turns = outside - inside >= kLanes<float>;
       for (int64_t i = inside; turns && i < outside; i += kLanes<float>) {
         const int64_t at = lesser(i, outside - kLanes<float>);  // the last turn overlaps
