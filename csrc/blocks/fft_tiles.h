@@ -109,9 +109,9 @@ struct Strip {
 };
 template <class T>
 CK_INLINE Strip<T> strip_of(const Problem& problem, const Tiling& tiling, const T* x, int64_t unit,
-                            int64_t vector, int64_t row, int64_t column, int64_t tiles) {
+                            int64_t vector, int64_t row, int64_t column, int64_t count) {
   Strip<T> strip;
-  strip.count = strip_columns(tiling, tiles);
+  strip.count = count;
   strip.real = 0;
   for (int l = 0; l < kLanes<T>; ++l) {
     int64_t tile_row, tile_column;
@@ -186,7 +186,7 @@ template <class T>
 CK_NOINLINE void store_tile(const Problem& problem, const Tiling& tiling, const Operands& operands,
                             int64_t unit, int64_t vector, int64_t row, int64_t column,
                             const TileMemory<T>& memory) {
-  const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
+  const TileFft<T> fft = image_tile_fft<T>(tiling.rows, tiling.columns);
   const Epilogue& epilogue = operands.epilogue;
   const T* residual = static_cast<const T*>(epilogue.residual);
   const bool contiguous = problem.y.w == 1 && (!residual || problem.residual.w == 1);

@@ -88,6 +88,14 @@ int64_t axes_of(int64_t in, int64_t out, int64_t taps, int64_t before, bool zero
   return count;
 }
 
+// Of a tile of images; filters fill it otherwise.
+template <class T>
+CK_INLINE TileFft<T> image_tile_fft(const Axis& rows, const Axis& columns) {
+  const auto half = [](const Axis& axis)
+                        CK_LAMBDA { return 2 * max_of(axis.used, axis.step) <= axis.size; };
+  return tile_fft<T>(rows.size, columns.size, half(rows), half(columns));
+}
+
 CK_INLINE double log2_of(int64_t size) {  // straight between powers of two
   int bits = 0;
   while ((int64_t(2) << bits) <= size) ++bits;

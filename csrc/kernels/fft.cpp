@@ -225,8 +225,9 @@ void forward_rows(const Problem& problem, const Tiling& tiling, const TileFft<T>
                   int64_t unit, int64_t vector, int64_t row, int64_t column, int64_t tiles,
                   const Parts<T>& parts) {
   const int64_t width = strip_width<T>(tiling, tiles);
-  const Strip<T> strip = strip_of(problem, tiling, x, unit, vector, row, column, tiles);
-  for (int64_t i = 0; i < tiling.rows.size; ++i) {
+  const Strip<T> strip = strip_of(problem, tiling, x, unit, vector, row, column,
+                                  (tiles - 1) * tiling.columns.step + fft.across.kept);
+  for (int64_t i = 0; i < fft.down.kept; ++i) {
     const bool any = i < tiling.rows.used && gather_row(problem, x, strip, i, width, parts.tile);
     for (int64_t tile = 0; tile < tiles; ++tile) {
       T* work = parts.tile.work + tile * work_size<T>(tiling);
@@ -243,7 +244,7 @@ template <class T>
 void transform_inputs(const Problem& problem, const Tiling& tiling, const T* x, int64_t unit,
                       int64_t vector, int64_t row, int64_t column, int64_t tiles,
                       const Spectra<T>& to, const Parts<T>& parts) {
-  const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
+  const TileFft<T> fft = image_tile_fft<T>(tiling.rows, tiling.columns);
   forward_rows(problem, tiling, fft, x, unit, vector, row, column, tiles, parts);
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const int64_t place = (row - to.row) * to.columns + column - to.column + tile;
@@ -396,7 +397,7 @@ template <class T>
 void run_fused(const Problem& problem, const Tiling& tiling, const T* weights, int64_t unit,
                int64_t row, int64_t column, int64_t tiles, const Operands& operands,
                const Parts<T>& parts) {
-  const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
+  const TileFft<T> fft = image_tile_fft<T>(tiling.rows, tiling.columns);
   forward_rows(problem, tiling, fft, static_cast<const T*>(operands.x), unit, 0, row, column, tiles,
                parts);
   TileMemory<T> memory = parts.tile;
@@ -412,7 +413,7 @@ template <class T>
 void store_tiles(const Problem& problem, const Tiling& tiling, const Operands& operands,
                  int64_t unit, int64_t vector, int64_t which, int64_t row, int64_t column,
                  int64_t tiles, int64_t place, const Spectra<T>& y, const Parts<T>& parts) {
-  const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
+  const TileFft<T> fft = image_tile_fft<T>(tiling.rows, tiling.columns);
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const T* from = y.data + ((place + tile) * y.vectors + which) * 2 * kLanes<T>;
     inverse_columns(fft, from, y.step, parts.tile.work);
