@@ -1264,7 +1264,7 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/fft_tiles.h",
-        "channel[real - 1] - channel[0] == real - 1;",
+        "strip.channel[strip.real - 1] - strip.channel[0] == strip.real - 1;",
         "true;",
         "channels of an NHWC image that stand apart are read as neighbours",
         of_kernel("fft"),
@@ -1285,16 +1285,16 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/fft_tiles.h",
-        "for (int64_t j = right; j < count; ++j)",
-        "for (int64_t j = right + 1; j < count; ++j)",
+        "for (int64_t j = right; j < strip.count; ++j)",
+        "for (int64_t j = right + 1; j < strip.count; ++j)",
         "one column of padding right of the image is never written",
         of_kernel("fft"),
     ),
     Mutant(
         "csrc/blocks/fft_tiles.h",
-        "block[l] = load_first(from[l] + offset + j, count - j);",
-        "block[l] = load(from[l] + offset + j);",
-        "reads beyond x",
+        "(problem.h - source) * problem.w - strip.first_column[0] - left",
+        "(problem.h - source + 1) * problem.w - strip.first_column[0] - left",
+        "reads beyond the last row of x",
         of_kernel("fft"),
     ),
     Mutant(
@@ -1302,6 +1302,27 @@ MUTANTS = [
         "columns[l] = real ? min_of(tiling.columns.step, problem.q - q[l]) : 0;",
         "columns[l] = real ? tiling.columns.step : 0;",
         "the last tile writes beyond its row",
+        of_kernel("fft"),
+    ),
+    Mutant(
+        "csrc/blocks/fft_tiles.h",
+        "(strip.first_column[l] + strip.left) * problem.x.w;",
+        "strip.first_column[l] * problem.x.w;",
+        "rows of the first tile begin in the padding",
+        of_kernel("fft"),
+    ),
+    Mutant(
+        "csrc/blocks/fft_tiling.h",
+        "return 2 * max_of(axis.used, axis.step) <= axis.size;",
+        "return 2 * axis.step <= axis.size;",
+        "inputs beyond the middle of a tile are taken for zeros",
+        of_kernel("fft"),
+    ),
+    Mutant(
+        "csrc/kernels/fft.cpp",
+        "i < tiling.rows.used && gather_row(problem, x, strip, i, width, parts.tile);",
+        "i < tiling.rows.used - 1 && gather_row(problem, x, strip, i, width, parts.tile);",
+        "the last row of a tile's inputs is left out",
         of_kernel("fft"),
     ),
     Mutant(
