@@ -142,6 +142,7 @@ struct Product {
   bool add;
   const float* next_weights;  // fetched into the second-level cache, next_step floats per channel
   int64_t next_step;
+  int64_t next_inputs;  // distance of the inputs that come next, fetched too
 };
 template <int kTiles, int kVecs>
 CK_NOINLINE void multiply_tiles(const Product& product) {
@@ -149,14 +150,17 @@ CK_NOINLINE void multiply_tiles(const Product& product) {
   const float *inputs = product.inputs, *weights = product.weights, *next = product.next_weights;
   for (int64_t done = 0; done < product.depth; done += kWide, inputs += product.input_block) {
     const int64_t channels = product.depth - done < kWide ? product.depth - done : kWide;
+    const float* next_inputs = inputs + product.next_inputs;
     CK_UNROLL(4)
     for (int64_t c = 0; c < channels;
          ++c, weights += product.weight_step, next += product.next_step) {
       Vec<float> w[kVecs];
       CK_UNROLL(2)
       for (int v = 0; v < kVecs; ++v) w[v] = load(weights + v * kWide);
-      // Without it, weights that come from beyond the second-level cache cost 10 to 70 %.
+      // Without them, what comes from beyond the second-level cache costs 10 to 70 %: weights, and
+      // inputs that are too many for it or that another core has just written.
       __builtin_prefetch(next, 0, 2);
+      __builtin_prefetch(next_inputs + c * kWide, 0, 2);
       CK_UNROLL(16)
       for (int i = 0; i < kTiles; ++i) {
         const Vec<float> x = splat(inputs[i * kWide + c]);
@@ -183,17 +187,24 @@ CK_INLINE void multiply_piece(int64_t tiles, const Product& product) {
 }
 
 // One point of tiles [begin, end) of a block, channels [depth, depth + channels). Meanwhile fetches
-// `share` floats per channel of what comes next.
+// `share` floats per channel of the next weights, and the inputs of the next point and depth.
 struct Range {
   int64_t begin, end;
 };
+struct Stage {
+  int64_t point, depth;
+};
+CK_INLINE int64_t inputs_at(const Blocking& b, const Parts& parts, const Stage& stage) {
+  return stage.point * parts.input_point + stage.depth * b.tiles;
+}
 template <class Tile, int kVecs>
 CK_INLINE void multiply_point(const Blocking& b, const Places& places, const Parts& parts,
-                              const Range& range, int point, int64_t depth, int64_t channels,
-                              const float* weights, int64_t weight_step, const float* next,
-                              int64_t share) {
+                              const Range& range, const Stage& stage, int64_t channels,
+                              const float* weights, int64_t weight_step, const Stage& next_stage,
+                              const float* next, int64_t share) {
   constexpr int n = Tile::kPoints;
-  const int16_t* before = places.before[(point / n == n - 1) + 2 * (point % n == n - 1)];
+  const int64_t row = stage.point / n, column = stage.point % n;
+  const int16_t* before = places.before[(row == n - 1) + 2 * (column == n - 1)];
   const int64_t first = before[range.begin], tiles = before[range.end] - first;
   const int64_t pieces = (tiles + kMostRows - 1) / kMostRows;
   Product product{};
@@ -201,14 +212,14 @@ CK_INLINE void multiply_point(const Blocking& b, const Places& places, const Par
   product.weights = weights;
   product.weight_step = weight_step;
   product.depth = channels;
-  product.add = depth > 0;
+  product.add = stage.depth > 0;
+  product.next_inputs = inputs_at(b, parts, next_stage) - inputs_at(b, parts, stage);
   product.next_step = pieces * kLine < share ? kLine : share / pieces;
   for (int64_t piece = 0; piece < pieces; ++piece) {
     const int64_t begin = first + tiles * piece / pieces,
                   end = first + tiles * (piece + 1) / pieces;
-    product.inputs =
-        parts.inputs + point * parts.input_point + (depth / kWide * b.tiles + begin) * kWide;
-    product.sums = parts.sums + point * parts.sum_point + begin * kGroup;
+    product.inputs = parts.inputs + inputs_at(b, parts, stage) + begin * kWide;
+    product.sums = parts.sums + stage.point * parts.sum_point + begin * kGroup;
     product.next_weights = next + piece * channels * product.next_step;
     multiply_piece<kVecs>(end - begin, product);
   }
@@ -219,16 +230,16 @@ template <class Tile>
 CK_NOINLINE void multiply_full(const Problem& problem, const Blocking& b, const Places& places,
                                const Parts& parts, const Range& range, const float* weights,
                                bool last_group) {
-  constexpr int points = Tile::kPoints * Tile::kPoints;
+  constexpr int64_t points = Tile::kPoints * Tile::kPoints;
   const int64_t panel = problem.c * kGroup;
-  for (int point = 0; point < points; ++point, weights += panel)
+  for (int64_t point = 0; point < points; ++point, weights += panel)
     // Longer sums would lose accuracy.
     for (int64_t depth = 0; depth < problem.c; depth += kPartial) {
       const int64_t channels = problem.c - depth < kPartial ? problem.c - depth : kPartial;
       const float* from = weights + depth * kGroup;
       const float* next = last_group && point == points - 1 ? from : from + panel;
-      multiply_point<Tile, 2>(b, places, parts, range, point, depth, channels, from, kGroup, next,
-                              kGroup);
+      multiply_point<Tile, 2>(b, places, parts, range, {point, depth}, channels, from, kGroup,
+                              {(point + 1) % points, depth}, next, kGroup);
     }
 }
 
@@ -255,14 +266,16 @@ template <class Tile, int kVecs>
 CK_NOINLINE void multiply_half(const Problem& problem, const Blocking& b, const Places& places,
                                const Parts& parts, const Range& range, const float* weights,
                                bool last_group) {
-  constexpr int n = Tile::kPoints, last_pair = n - 3;
+  constexpr int64_t n = Tile::kPoints, last_pair = n - 3;
   constexpr int64_t step = 3 * kGroup, share = step / n;
-  for (int row = 0; row < n; ++row)
+  for (int64_t row = 0; row < n; ++row)
     for (int64_t depth = 0; depth < problem.c; depth += kStretch) {
       const int64_t channels = problem.c - depth < kStretch ? problem.c - depth : kStretch;
-      const bool last = last_group && row == n - 1 && depth + channels == problem.c;
+      const bool row_ends = depth + channels == problem.c;
+      const bool last = last_group && row == n - 1 && row_ends;
+      const Stage next_stretch = {(row + row_ends) % n * n, row_ends ? 0 : depth + channels};
       const float* next = last ? weights : weights + channels * step;
-      for (int j = 0; j < n; ++j, next += last ? 0 : channels * share) {
+      for (int64_t j = 0; j < n; ++j, next += last ? 0 : channels * share) {
         const bool packed = j == 0 || j == n - 1;
         if (j == 1) finish_weights<Tile, 1, kVecs>(weights, channels, parts.weights);
         if (j == last_pair && j > 1)
@@ -270,8 +283,10 @@ CK_NOINLINE void multiply_half(const Problem& problem, const Blocking& b, const 
         const float* from = j == 0       ? weights
                             : j == n - 1 ? weights + 2 * kGroup
                                          : parts.weights + (j + 1) % 2 * kStretch * kGroup;
-        multiply_point<Tile, kVecs>(b, places, parts, range, row * n + j, depth, channels, from,
-                                    packed ? step : kGroup, next, share);
+        const int64_t point = row * n + j;
+        multiply_point<Tile, kVecs>(
+            b, places, parts, range, {point, depth}, channels, from, packed ? step : kGroup,
+            j == n - 1 ? next_stretch : Stage{point + 1, depth}, next, share);
       }
       weights += channels * step;
     }
