@@ -303,6 +303,7 @@ _GROUPS = [
         padding_mode="reflect",
     ),
     _case("groups_5x5", (1, 4, 16, 17), (6, 2, 5, 5), groups=2, padding=2),
+    _case("groups_of_2_5x5_many", (1, 40, 12, 13), (40, 2, 5, 5), groups=20, padding=2),
 ]
 _DEPTHWISE = [
     _case("depthwise_3x3", (1, 7, 16, 17), (7, 1, 3, 3), groups=7, padding=1),

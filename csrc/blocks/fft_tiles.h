@@ -110,6 +110,17 @@ CK_INLINE void gather_column(const Problem& problem, const T* x, const int64_t* 
                 : x[channel[l] * problem.x.c + row * problem.x.h + source * problem.x.w];
 }
 
+// count vectors of lanes that stand side by side, `step` apart; the lanes from `real` on are zeros.
+template <class T>
+CK_INLINE void copy_lanes(const T* from, int64_t step, int64_t real, int64_t count, T* to) {
+  if (real == kLanes<T>) {
+    for (int64_t j = 0; j < count; ++j) store(to + j * kLanes<T>, load(from + j * step));
+  } else {
+    for (int64_t j = 0; j < count; ++j)
+      store(to + j * kLanes<T>, load_first(from + j * step, real));
+  }
+}
+
 // strip[row][column] = the inputs of `tiles` tiles from (row, column) of the grid on, one vector of
 // a unit.
 template <class T>
@@ -133,6 +144,9 @@ CK_NOINLINE void gather(const Problem& problem, const Tiling& tiling, const T* x
   // Lanes that pad come last. Tiles beyond the last read zeros like padding.
   int64_t real = 0;
   while (real < kLanes<T> && channel[real] >= 0) ++real;
+  // Channels side by side, as in NHWC, are vectors already.
+  const bool beside = same && real > 0 && problem.x.c == 1 && problem.x.w != 1 &&
+                      channel[real - 1] - channel[0] == real - 1;
   const bool direct = same && problem.x.w == 1;
   const T* from[kLanes<T>];
   for (int l = 0; direct && l < real; ++l)
@@ -144,7 +158,7 @@ CK_NOINLINE void gather(const Problem& problem, const Tiling& tiling, const T* x
       __builtin_memset(to, 0, size_t(count * kLanes<T>) * sizeof(T));
       continue;
     }
-    for (int l = 0; !direct && l < real; ++l) {
+    for (int l = 0; !direct && !beside && l < real; ++l) {
       const int64_t at = source_row(problem, first_row[l] + i), begin = first_column[l] + left;
       if (problem.x.w == 1 && at >= 0 && begin >= 0 && begin + right - left <= problem.w) {
         from[l] = x + channel[l] * problem.x.c + at * problem.x.h + begin;
@@ -154,8 +168,12 @@ CK_NOINLINE void gather(const Problem& problem, const Tiling& tiling, const T* x
         from[l] = memory.rows + l * width;
       }
     }
-    interleave<T>(from, real, direct ? source * problem.x.h : 0, right - left,
-                  to + left * kLanes<T>);
+    if (beside)
+      copy_lanes(x + channel[0] + source * problem.x.h + (first_column[0] + left) * problem.x.w,
+                 problem.x.w, real, right - left, to + left * kLanes<T>);
+    else
+      interleave<T>(from, real, direct ? source * problem.x.h : 0, right - left,
+                    to + left * kLanes<T>);
     for (int64_t j = 0; j < left; ++j)
       gather_column(problem, x, channel, source, first_column[0] + j, to + j * kLanes<T>);
     for (int64_t j = right; j < count; ++j)
