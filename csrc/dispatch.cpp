@@ -131,10 +131,8 @@ void Prepared::run(const Problem& call, const void* x, void* y, const Epilogue& 
   const int64_t pitch =
       (sizes_.scratch + 127) / 128 * 128;  // no two threads share a line, nor a pair of them
   Memory shared(sizes_.shared);
-  // In the order that gives each thread what it had in the last call (Memory lends the latest that
-  // came back first): lines that another core has written are slow to write.
-  std::vector<Memory> scratch(static_cast<size_t>(lanes));
-  for (int64_t i = lanes; i-- > 0;) scratch[size_t(i)] = Memory(pitch);
+  std::vector<Memory> scratch;
+  for (int64_t i = 0; i < lanes; ++i) scratch.emplace_back(pitch);
 
   const auto range = [&](int64_t image, int64_t phase, int64_t begin, int64_t end, int thread) {
     Operands operands{at(x, image * call.x.n, element),
