@@ -20,8 +20,9 @@ namespace {
 // (without FMA) a product.
 constexpr int kMostRows = kRegisters == 32 ? 14 : kFma ? 6 : 4;
 constexpr int64_t kStretch = 32;  // channels whose half-transformed weights are finished at a time
-constexpr int64_t kJoined = 20;   // rows of up to so many outputs are finished together
-constexpr int64_t kLine = 16;     // floats between planes: powers of two fall into one cache set
+constexpr int64_t kStripTiles = 7;  // their rows of inputs stay in the first-level cache
+constexpr int64_t kJoined = 20;     // rows of up to so many outputs are finished together
+constexpr int64_t kLine = 16;       // floats between planes: powers of two fall into one cache set
 // As many floats as there are doubles in a vector.
 typedef float HalfVector __attribute__((vector_size(kVectorBytes / 2), aligned(4), may_alias));
 
@@ -30,7 +31,7 @@ typedef float HalfVector __attribute__((vector_size(kVectorBytes / 2), aligned(4
 struct Parts {
   float* inputs;   // [point][channel block][tile][kWide]
   float* sums;     // [point][tile][kGroup]
-  float* pixels;   // rows of pixels x kWide lanes: the block's inputs, later a tile row's outputs
+  float* pixels;   // x kWide lanes: rows of inputs of a strip, later a tile row's outputs
   float* weights;  // [2 points][kStretch][kGroup], of half-transformed ones
   float* planes;   // rows of outputs of kWide filters
   int64_t input_point, sum_point, plane;
@@ -39,6 +40,11 @@ struct Parts {
 };
 // Floats of a plane of `pixels` outputs and what the last turn writes beside them.
 CK_INLINE int64_t plane_of(int64_t pixels) { return (pixels + kWide - 1) / kWide * kWide + kLine; }
+// Pixels between rows of inputs of a strip; turns overwrite up to kWide - 1 after each row.
+template <class Tile>
+constexpr int64_t strip_pitch() {
+  return Tile::kOutputs * (kStripTiles - 1) + Tile::kPoints + kWide - 1;
+}
 template <class Tile>
 CK_INLINE Parts parts_of(const Blocking& b, bool half, bool own_inputs, void* base) {
   constexpr int64_t m = Tile::kOutputs, points = Tile::kPoints * Tile::kPoints;
@@ -49,8 +55,8 @@ CK_INLINE Parts parts_of(const Blocking& b, bool half, bool own_inputs, void* ba
   parts.block_inputs = points * parts.input_point;
   const int64_t columns = b.tiles < b.columns.tiles ? b.tiles : b.columns.tiles;  // of a block
   parts.plane = plane_of(m * (columns > kJoined ? columns : kJoined));
-  // (m rows + 2)(m columns + 2) pixels, whichever shape a block of these tiles has.
-  const int64_t pixels = m * m * b.tiles + 2 * m * (b.tiles + 1) + 4 + kWide;
+  const int64_t strip = Tile::kPoints * strip_pitch<Tile>();
+  const int64_t outputs = m * m * columns + kWide, pixels = strip > outputs ? strip : outputs;
   parts.inputs = take<float>(from, own_inputs ? parts.block_inputs : 0);
   parts.sums = take<float>(from, points * parts.sum_point);
   parts.pixels = take<float>(from, pixels * kWide);
@@ -79,56 +85,85 @@ CK_INLINE void finish_pixels(const Problem& problem, const Operands& operands, i
         finish_row(problem, operands, filter + f, row + i, column, planes + i * columns, columns);
 }
 
-template <class Tile>
-CK_INLINE void transform_tile(const float* from, int64_t pitch, const Places& places, int64_t tile,
-                              int64_t input_point, float* to) {
+// ---- the three steps: on a piece, some neighbouring tiles of a block from `tile` on ----
+
+// Rows kFirst to kFirst + kRows - 1 of the points of the tile whose inputs begin at `from`.
+// By one or two, since both transforms of these fit into registers; pairs of points share sums.
+template <class Tile, int kFirst, int kRows>
+CK_INLINE void transform_points(const float* from, int64_t place, int64_t last, int64_t input_point,
+                                float*& to) {
   constexpr int n = Tile::kPoints;
-  Vec<float> half[n][n];
+  Vec<float> half[kRows][n];
   CK_UNROLL(6)
   for (int j = 0; j < n; ++j) {
-    Vec<float> d[n];
-    CK_UNROLL(6)
-    for (int i = 0; i < n; ++i) d[i] = load(from + (i * pitch + j) * kWide);
-    transform_input(Tile{}, d, half[j]);
-  }
-  CK_UNROLL(6)
-  for (int i = 0; i < n; ++i) {
-    const int place = places.at[i == n - 1][tile], last = places.at[(i == n - 1) + 2][tile];
-    if (place < 0) break;
     Vec<float> d[n], v[n];
     CK_UNROLL(6)
-    for (int j = 0; j < n; ++j) d[j] = half[j][i];
+    for (int i = 0; i < n; ++i) d[i] = load(from + (i * strip_pitch<Tile>() + j) * kWide);
     transform_input(Tile{}, d, v);
+    CK_UNROLL(2)
+    for (int i = 0; i < kRows; ++i) half[i][j] = v[kFirst + i];
+  }
+  CK_UNROLL(2)
+  for (int i = 0; i < kRows; ++i) {
+    Vec<float> v[n];
+    transform_input(Tile{}, half[i], v);
     CK_UNROLL(6)
-    for (int j = 0; j < n - 1; ++j) store(to + (i * n + j) * input_point + place * kWide, v[j]);
-    if (last >= 0) store(to + (i * n + n - 1) * input_point + last * kWide, v[n - 1]);
+    for (int j = 0; j < n - 1; ++j, to += input_point) store(to + place * kWide, v[j]);
+    if (last >= 0) store(to + last * kWide, v[n - 1]);
+    to += input_point;
   }
 }
-
-// ---- the three steps: on a piece, some neighbouring tiles of a block from `tile` on ----
+template <class Tile, int kFirst = 1>
+CK_INLINE void transform_pairs(const float* from, int64_t place, int64_t last, int64_t input_point,
+                               float*& to) {
+  if constexpr (kFirst < Tile::kPoints - 1) {
+    transform_points<Tile, kFirst, 2>(from, place, last, input_point, to);
+    transform_pairs<Tile, kFirst + 2>(from, place, last, input_point, to);
+  }
+}
 
 template <class Tile>
 CK_NOINLINE void transform_inputs(const Problem& problem, const float* x, const Blocking& b,
                                   const Places& places, const Parts& parts, const Block& piece,
                                   int64_t tile, int64_t channel_block) {
   constexpr int n = Tile::kPoints;
-  const int64_t top = tile_begin<Tile>(b.rows, piece.row);
-  const int64_t left = tile_begin<Tile>(b.columns, piece.column);
-  const int64_t height = tile_begin<Tile>(b.rows, piece.row + piece.rows - 1) + n - top;
-  const int64_t width = tile_begin<Tile>(b.columns, piece.column + piece.columns - 1) + n - left;
+  constexpr int64_t pitch = strip_pitch<Tile>() * kWide;
   const int64_t channel = channel_block * kWide;
   const int64_t channels = problem.c - channel < kWide ? problem.c - channel : kWide;
-  for (int64_t i = 0; i < height; ++i)
-    read_pixels(problem, x + channel * problem.x.c, channels, top + i - problem.pad_top,
-                left - problem.pad_left, width, parts.pixels + i * width * kWide);
   float* to = parts.inputs + channel_block * b.tiles * kWide;
-  for (int64_t i = piece.row; i < piece.row + piece.rows; ++i)
-    for (int64_t j = piece.column; j < piece.column + piece.columns; ++j, ++tile) {
-      const int64_t row = tile_begin<Tile>(b.rows, i) - top;
-      const int64_t column = tile_begin<Tile>(b.columns, j) - left;
-      transform_tile<Tile>(parts.pixels + (row * width + column) * kWide, width, places, tile,
-                           parts.input_point, to);
+  const int64_t strips = (piece.columns + kStripTiles - 1) / kStripTiles;
+  for (int64_t strip = 0; strip < strips; ++strip) {
+    const int64_t begin = piece.columns * strip / strips;
+    const int64_t end = piece.columns * (strip + 1) / strips;
+    const int64_t left = tile_begin<Tile>(b.columns, piece.column + begin);
+    const int64_t width = tile_begin<Tile>(b.columns, piece.column + end - 1) + n - left;
+    int64_t top = 0, read = 0;  // the rows of pixels there are: [top, read)
+    for (int64_t i = 0; i < piece.rows; ++i) {
+      const int64_t above = top;
+      top = tile_begin<Tile>(b.rows, piece.row + i);
+      if (i == 0) read = top;
+      if (read > top)
+        __builtin_memmove(parts.pixels, parts.pixels + (top - above) * pitch,
+                          size_t((read - top) * pitch) * sizeof(float));
+      for (; read < top + n; ++read)
+        read_pixels(problem, x + channel * problem.x.c, channels, read - problem.pad_top,
+                    left - problem.pad_left, width, parts.pixels + (read - top) * pitch);
+      for (int64_t j = begin; j < end; ++j) {
+        const int64_t at = tile + i * piece.columns + j;
+        const float* from =
+            parts.pixels + (tile_begin<Tile>(b.columns, piece.column + j) - left) * kWide;
+        // Unknown to the compiler, which would keep a distance for each point in memory.
+        int64_t step = parts.input_point;
+        asm("" : "+r"(step));
+        float* point = to;
+        const int64_t place = places.at[0][at], last = places.at[2][at];
+        transform_points<Tile, 0, 1>(from, place, last, step, point);
+        transform_pairs<Tile>(from, place, last, step, point);
+        if (places.at[1][at] >= 0)
+          transform_points<Tile, n - 1, 1>(from, places.at[1][at], places.at[3][at], step, point);
+      }
     }
+  }
 }
 
 // sums[tile][f] = (or +=) sum over c < depth of inputs[c / kWide][tile][c % kWide] weights[c][f]
