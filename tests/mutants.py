@@ -1074,6 +1074,20 @@ MUTANTS = [
         of_kernel("winograd"),
     ),
     Mutant(
+        "csrc/blocks/winograd.h",
+        "parts.pixels + (top - above) * pitch",
+        "parts.pixels + Tile::kOutputs * pitch",
+        "the rows of pixels under a short tile are taken from one row too low",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd.h",
+        "const int64_t at = tile + i * piece.columns + j;",
+        "const int64_t at = tile + i * piece.columns + j - begin;",
+        "every strip of a row of tiles puts its inputs where those of the first stand",
+        of_kernel("winograd"),
+    ),
+    Mutant(
         "csrc/blocks/winograd_rows.h",
         "if (i >= r && i - r < kRows)",
         "if (i > r && i - r < kRows)",

@@ -21,7 +21,7 @@ namespace {
 constexpr int kMostRows = kRegisters == 32 ? 14 : kFma ? 6 : 4;
 constexpr int64_t kStretch = 32;  // channels whose half-transformed weights are finished at a time
 constexpr int64_t kStripTiles = 7;  // their rows of inputs stay in the first-level cache
-constexpr int64_t kJoined = 20;     // rows of up to so many outputs are finished together
+constexpr int64_t kJoined = 28;     // rows of up to so many outputs are finished together
 constexpr int64_t kLine = 16;       // floats between planes: powers of two fall into one cache set
 // As many floats as there are doubles in a vector.
 typedef float HalfVector __attribute__((vector_size(kVectorBytes / 2), aligned(4), may_alias));
