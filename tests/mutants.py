@@ -1005,7 +1005,7 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/winograd.h",
-        "product.add = depth > 0;",
+        "product.add = stage.depth > 0;",
         "product.add = false;",
         "sums of earlier channels forgotten beyond 256 (half: 32) channels",
         of_kernel("winograd"),
@@ -1068,9 +1068,23 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/winograd.h",
-        "parts.sums + point * parts.sum_point + begin * kGroup;",
-        "parts.sums + point * parts.sum_point + (begin - first) * kGroup;",
+        "parts.sums + stage.point * parts.sum_point + begin * kGroup;",
+        "parts.sums + stage.point * parts.sum_point + (begin - first) * kGroup;",
         "a range that begins inside a block puts its sums where the first tiles stand",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd.h",
+        "parts.pixels + (top - above) * pitch",
+        "parts.pixels + Tile::kOutputs * pitch",
+        "the rows of pixels under a short tile are taken from one row too low",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd.h",
+        "const int64_t at = tile + i * piece.columns + j;",
+        "const int64_t at = tile + i * piece.columns + j - begin;",
+        "every strip of a row of tiles puts its inputs where those of the first stand",
         of_kernel("winograd"),
     ),
     Mutant(
