@@ -33,16 +33,17 @@ constexpr int kPixelVecs = kRegisters == 32 ? 3 : 2;
 constexpr int64_t kMostPanels = 16;  // of a chunk
 struct PixelGrid {
   int64_t pixels, vecs, panels, chunks, tiles, tiles_per_group, groups;
-  int64_t chunk_pixels;  // of the largest chunk
+  int64_t pitch;  // of copied channels: an odd number of lines, room for a chunk and a vector more
 };
 template <class T>
 PixelGrid pixel_grid(const Problem& problem) {
   constexpr int64_t panel_bytes = kPixelVecs * kVectorBytes;
-  // A chunk's pixels stay in the second level of cache while all filters pass.
-  constexpr int64_t chunk_bytes = 200 << 10;
+  // A chunk's pixels stay in the second level of cache while all filters pass, and with a stride
+  // the lines of the next chunk's, which are more than its pixels.
+  const int64_t chunk_bytes = problem.stride_h * problem.stride_w == 1 ? 200 << 10 : 100 << 10;
   // Operations of one item: enough to hide the cost of handing it out, few enough to share a small
   // layer among many threads.
-  constexpr int64_t item_work = 2 << 20;
+  constexpr int64_t item_work = 3 << 18;
   PixelGrid grid;
   grid.pixels = problem.p * problem.q;
   grid.vecs = (grid.pixels + kLanes<T> - 1) / kLanes<T>;
@@ -51,7 +52,7 @@ PixelGrid pixel_grid(const Problem& problem) {
   chunk = chunk < 2 ? 2 : chunk > kMostPanels ? kMostPanels : chunk;
   grid.chunks = (grid.panels + chunk - 1) / chunk;
   const int64_t panels = (grid.panels + grid.chunks - 1) / grid.chunks;
-  grid.chunk_pixels = panels * kPixelVecs * kLanes<T>;
+  grid.pitch = ((panels * kPixelVecs + 1) * kLanes<T> / kLine<T> + 1 | 1) * kLine<T>;
   grid.tiles = (problem.k + kFilters - 1) / kFilters;
   const int64_t tile_work = panels * kPixelVecs * kLanes<T> * kFilters * problem.c;
   const int64_t most = item_work / tile_work < 1 ? 1 : item_work / tile_work;
@@ -69,7 +70,8 @@ CK_INLINE int64_t tile_rows(const Problem& problem, int64_t first) {
 
 template <class T>
 struct PixelParts {
-  T *copy, *line;  // [panel][c][pixel of the panel] of one chunk; one row of it
+  T* copy;  // of one chunk: [panel][c][pixel of the panel] where x is read in place, else
+            // [c][pixel]
   int64_t bytes;
 };
 template <class T>
@@ -77,8 +79,7 @@ PixelParts<T> pixel_parts(const Problem& problem, void* base) {
   const PixelGrid grid = pixel_grid<T>(problem);
   Arena from = arena(base);
   PixelParts<T> parts{};
-  parts.copy = take<T>(from, problem.c * grid.chunk_pixels);
-  parts.line = take<T>(from, grid.chunk_pixels + 2 * kLanes<T>);
+  parts.copy = take<T>(from, problem.c * grid.pitch);
   parts.bytes = from.used;
   return parts;
 }
@@ -225,8 +226,12 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
   struct Panel {
     int64_t vecs, first, count, last;
     T* copy;
+    int64_t pitch;  // of its channels
   } panels[kMostPanels];
   Ahead<T> ahead{};
+  // Lines read in place are fetched all the time, those to be copied late: they are more, and left
+  // the cache again.
+  const int64_t first_ahead = in_x ? 0 : grid.tiles * 3 / 4;
   int64_t current = -1, count = 0;
   bool fresh = false;  // whether the current chunk's pixels are still to be copied
   for (int64_t item = begin; item < end; ++item) {
@@ -237,7 +242,6 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
       const int64_t panel_begin = first_panel(chunk), panel_end = first_panel(chunk + 1);
       const int64_t chunk_vec = first_vec(panel_begin);
       count = panel_end - panel_begin;
-      Spot<T> spots[kMostPanels * kPixelVecs], *spot = spots;
       for (int64_t i = 0; i < count; ++i) {
         Panel& panel = panels[i];
         const int64_t vec = first_vec(panel_begin + i);
@@ -245,16 +249,16 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
         panel.first = vec * kLanes<T>;
         panel.count = pixels_of(panel_begin + i, panel_begin + i + 1);
         panel.last = in_x ? panel.count - kLanes<T> : (panel.vecs - 1) * kLanes<T>;
-        panel.copy = parts.copy + (vec - chunk_vec) * kLanes<T> * problem.c;
-        for (int64_t v = 0; v < panel.vecs; ++v)
-          *spot++ = {panel.copy + v * kLanes<T>, panel.vecs * kLanes<T>};
+        panel.copy = parts.copy + (vec - chunk_vec) * kLanes<T> * (in_x ? problem.c : 1);
+        panel.pitch = in_x ? panel.vecs * kLanes<T> : grid.pitch;
       }
       if (!in_x)
         copy_pixels(problem, x, chunk_vec * kLanes<T>, pixels_of(panel_begin, panel_end),
-                    parts.line, spots);
+                    parts.copy, grid.pitch);
       const int64_t next = (end - 1) / grid.groups > chunk ? first_panel(chunk + 2) : panel_end;
       ahead = ahead_of(problem, x, first_vec(panel_end) * kLanes<T>,
-                       next > panel_end ? pixels_of(panel_end, next) : 0, count * grid.tiles);
+                       next > panel_end ? pixels_of(panel_end, next) : 0,
+                       count * (grid.tiles - first_ahead));
     }
     const int64_t tile_begin = group * grid.tiles_per_group;
     const int64_t tile_end = tile_begin + grid.tiles_per_group < grid.tiles
@@ -269,9 +273,14 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
         target.first = panel->first;
         target.count = panel->count;
         target.last = panel->last;
-        Product<T> of{
-            packed + target.filter * problem.c, rows,      panel->copy, panel->vecs * kLanes<T>,
-            (panel->vecs - 1) * kLanes<T>,      problem.c, panel->copy, next_share(problem, ahead)};
+        Product<T> of{packed + target.filter * problem.c,
+                      rows,
+                      panel->copy,
+                      panel->pitch,
+                      (panel->vecs - 1) * kLanes<T>,
+                      problem.c,
+                      panel->copy,
+                      tile < first_ahead ? Fetch<T>{} : next_share(problem, ahead)};
         if (fresh) {
           of.b = x + target.first;
           of.b_depth = problem.x.c;
@@ -321,8 +330,8 @@ FilterGrid filter_grid(const Problem& problem) {
 }
 template <class T>
 struct FilterParts {
-  T* copy;                  // [part of the block][c][kPartRoom]
-  T *line, *sums, *turned;  // a row of pixels; [pixel][filter of the panel]; [filter][pixel]
+  T* copy;           // [part of the block][c][kPartRoom]
+  T *sums, *turned;  // [pixel][filter of the panel]; [filter][pixel]
   int64_t bytes;
 };
 template <class T>
@@ -330,7 +339,6 @@ FilterParts<T> filter_parts(const Problem& problem, void* base) {
   Arena from = arena(base);
   FilterParts<T> parts{};
   parts.copy = take<T>(from, filter_grid<T>(problem).block_room * problem.c * kPartRoom<T>);
-  parts.line = take<T>(from, kPartRoom<T> + kLanes<T>);
   parts.sums = take<T>(from, kPartRoom<T> * kPanel<T>);
   parts.turned = take<T>(from, kPartRoom<T> * kPanel<T>);
   parts.bytes = from.used;
@@ -400,14 +408,9 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
                   part = part_begin + in_block % (part_end - part_begin);
     const int64_t first = first_pixel(part), count = first_pixel(part + 1) - first;
     if (!in_x && copied != block) {
-      for (int64_t each = part_begin; each < part_end; ++each) {
-        Spot<T> spots[kPartRoom<T> / kLanes<T>];
-        for (int64_t v = 0; v < kPartRoom<T> / kLanes<T>; ++v)
-          spots[v] = {parts.copy + (each - part_begin) * problem.c * kPartRoom<T> + v * kLanes<T>,
-                      kPartRoom<T>};
+      for (int64_t each = part_begin; each < part_end; ++each)
         copy_pixels(problem, x, first_pixel(each), first_pixel(each + 1) - first_pixel(each),
-                    parts.line, spots);
-      }
+                    parts.copy + (each - part_begin) * problem.c * kPartRoom<T>, kPartRoom<T>);
       copied = block;
     }
     const T* a = in_x ? x + first : parts.copy + (part - part_begin) * problem.c * kPartRoom<T>;
