@@ -25,6 +25,9 @@ CK_INLINE bool flat_output(const Problem& problem, const Operands& operands) {
   return rows_follow(problem, problem.y) &&
          (!operands.epilogue.residual || rows_follow(problem, problem.residual));
 }
+CK_INLINE bool rows_of_vectors(const Problem& problem, const Operands& operands) {
+  return problem.y.w == 1 && (!operands.epilogue.residual || problem.residual.w == 1);
+}
 CK_INLINE bool unpadded(const Problem& problem) {
   return (problem.pad_top | problem.pad_bottom | problem.pad_left | problem.pad_right) == 0;
 }
