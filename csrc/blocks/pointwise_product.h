@@ -27,8 +27,8 @@ CK_INLINE void fetch_row(const T* at) {
 }
 
 // Depths between two rows of y that are fetched: all at once they hold every buffer for lines that
-// come, which b needs too.
-constexpr int kRowDepths = 8;
+// come, which b needs, too.
+constexpr int kRowDepths = 2;
 
 // out: where the tile's rows will be stored, out_pitch apart, or null.
 template <class T, int kRows, int kVecs, bool kKeep>
@@ -54,7 +54,8 @@ CK_INLINE void product(const Product<T>& of, const T* out, int64_t out_pitch,
     a += of.a_depth;
     b += of.b_depth;
   };
-  if (out && of.depth < 2 * kRows * kRowDepths + of.fetch.count) {
+  // The lines of x need depths, too.
+  if (out && of.depth < kRows * kRowDepths + of.fetch.count) {
     CK_UNROLL(32)
     for (int i = 0; i < kRows; ++i) fetch_row<T, kVecs, 1>(out + i * out_pitch);
     out = nullptr;
