@@ -218,13 +218,13 @@ double cpu_quota(const std::string& root) {
   return least;
 }
 
-int available_threads() {
+int available_threads(const std::string& root) {
   int threads = int(std::thread::hardware_concurrency());
 #if defined(__linux__)
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) threads = CPU_COUNT(&set);
 #endif
-  const double quota = cpu_quota();
+  const double quota = cpu_quota(root);
   if (quota > 0 && quota < threads) threads = int(std::ceil(quota));
   return threads < 1 ? 1 : threads;
 }

@@ -6,8 +6,9 @@
 
 namespace convkit {
 
-// The processors that affinity and the cgroup's quota leave to this process; at least 1.
-int available_threads();
+// The processors that affinity and the cgroup's quota, as cpu_quota(root) finds it, leave to this
+// process; at least 1.
+int available_threads(const std::string& root = "");
 bool has_cpu_quota();
 // The tightest quota of this process's cgroup and all above it, in processors, of version 1 or 2;
 // negative where there is none. Tests give the files of other systems under a root of their own.

@@ -303,6 +303,7 @@ _GROUPS = [
         padding_mode="reflect",
     ),
     _case("groups_5x5", (1, 4, 16, 17), (6, 2, 5, 5), groups=2, padding=2),
+    _case("groups_of_2_5x5_many", (1, 40, 12, 13), (40, 2, 5, 5), groups=20, padding=2),
 ]
 _DEPTHWISE = [
     _case("depthwise_3x3", (1, 7, 16, 17), (7, 1, 3, 3), groups=7, padding=1),
@@ -328,6 +329,13 @@ _DEPTHWISE = [
     _case("depthwise_1x1_stride_2", (1, 6, 5, 7), (12, 1, 1, 1), groups=6, stride=2),
     _case("depthwise_13x1", (1, 2, 20, 16), (2, 1, 13, 1), groups=2, padding=(6, 0)),
     _case("depthwise_31x31", (1, 2, 20, 22), (2, 1, 31, 31), groups=2, padding=15),
+    # Wrapped tiles, of whose rows and columns half is zeros; more channels than lanes.
+    _case("depthwise_27x27_over_14x14", (2, 19, 14, 14), (19, 1, 27, 27), groups=19, padding=13),
+    _case("depthwise_25x13_over_13x7", (1, 17, 13, 7), (17, 1, 25, 13), groups=17, padding=(12, 6)),
+    _case("depthwise_31x5_over_16x40", (1, 16, 16, 40), (16, 1, 31, 5), groups=16, padding=(15, 2)),
+    _case(
+        "depthwise_9x9_tiles", (1, 17, 30, 45), (17, 1, 9, 9), groups=17, padding=((4, 1), (0, 4))
+    ),
     _case("depthwise_31x31_over_14x14", (1, 2, 14, 14), (2, 1, 31, 31), groups=2, padding=15),
     _case("depthwise_wide", (1, 2, 4, 129), (2, 1, 3, 3), groups=2, padding=1),
     _case("depthwise_bands", (1, 2, 41, 50), (2, 1, 3, 3), groups=2, padding=1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -111,6 +112,10 @@ def test_quota_of_copied_files(tmp_path, groups, files, quota):
         path.write_text(text + "\n")
     found = _convkit.cpu_quota(str(tmp_path))
     assert found == pytest.approx(quota) if quota > 0 else found < 0
+    allowed = len(os.sched_getaffinity(0))
+    assert _convkit.available_threads(str(tmp_path)) == (
+        min(allowed, math.ceil(quota)) if quota > 0 else allowed
+    )
 
 
 CPU_GROUPS = Path("/sys/fs/cgroup/cpu")
