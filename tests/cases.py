@@ -415,6 +415,9 @@ _POINTWISE = [
     _case("pointwise_padded_rows", (1, 5, 6, 7), (4, 5, 1, 1), padding=((1, 2), (0, 0))),
     _case("pointwise_padded_columns", (1, 5, 6, 7), (4, 5, 1, 1), padding=((0, 0), (1, 2))),
     _case("pointwise_strided_rows", (1, 5, 6, 7), (4, 5, 1, 1), stride=(2, 1)),
+    _case("pointwise_chunks", (1, 300, 17, 17), (19, 300, 1, 1)),
+    _case("pointwise_chunks_stride_2", (1, 200, 33, 34), (20, 200, 1, 1), stride=2),
+    _case("pointwise_parts", (1, 17, 5, 13), (70, 17, 1, 1)),
     _case("pointwise_dilated", (1, 12, 6, 7), (10, 12, 1, 1), dilation=3),
 ]
 _LANES = [
