@@ -50,6 +50,13 @@ CK_INLINE void forward_columns(const TileFft<T>& fft, const T* work, T* to, int6
   for (int64_t i = 1; i < middle; ++i) {
     const T* from = work + i * pair;
     T* out = to + fft_column(rows, columns, i) * to_step;
+    // Spectra seldom stand in the second cache: the next column's lines come while this one is
+    // transformed.
+    const T* next = out + rows * to_step;
+    for (int64_t a = 0; i + 1 < middle && a < rows; ++a, next += to_step) {
+      __builtin_prefetch(next, 1, 3);
+      __builtin_prefetch(next + kLanes<T>, 1, 3);
+    }
     fft.down.complex(from, from + kLanes<T>, fft.pitch, out, out + kLanes<T>, to_step);
   }
 }

@@ -105,6 +105,7 @@ struct Strip {
   int64_t count, left, right;
   int64_t real;               // lanes; those that pad come last
   bool same;                  // all lanes are of one tile
+  bool ahead;                 // rows are fetched early
   const T* plane[kLanes<T>];  // where lanes can be read as they stand: row 0, column `left`
 };
 template <class T>
@@ -122,6 +123,7 @@ CK_INLINE Strip<T> strip_of(const Problem& problem, const Tiling& tiling, const 
     if (strip.channel[l] >= 0) strip.real = l + 1;
   }
   strip.same = tiling.lanes != kTiles;
+  strip.ahead = !tiling.fused;
   strip.left = strip.same ? max_of(0, min_of(-strip.first_column[0], strip.count)) : 0;
   strip.right = strip.same
                     ? max_of(strip.left, min_of(problem.w - strip.first_column[0], strip.count))
@@ -131,6 +133,15 @@ CK_INLINE Strip<T> strip_of(const Problem& problem, const Tiling& tiling, const 
         x + strip.channel[l] * problem.x.c + (strip.first_column[l] + strip.left) * problem.x.w;
   return strip;
 }
+
+// Fetches a row two rows early: lanes are planes, too many streams for the processor to follow.
+// Where no spectra pass through the caches, rows stand there already and this would only cost.
+template <bool kWrite, class T>
+CK_INLINE void fetch(const T* from, int64_t count) {
+  for (int64_t j = 0; j < count; j += 64 / int64_t(sizeof(T)))
+    __builtin_prefetch(from + j, kWrite, 2);
+}
+constexpr int64_t kRowsAhead = 2;
 
 // One column of padding: the lanes' pixels are apart.
 template <class T>
@@ -153,6 +164,9 @@ CK_NOINLINE bool gather_row(const Problem& problem, const T* x, const Strip<T>& 
   T* to = memory.line;
   if (strip.same && source < 0) return false;
   if (strip.same && problem.x.w == 1) {
+    if (strip.ahead && source + kRowsAhead < problem.h)
+      for (int l = 0; l < strip.real; ++l)
+        fetch<false>(strip.plane[l] + (source + kRowsAhead) * problem.x.h, right - left);
     // Rows that follow each other without a gap may be read past their ends, but for the last.
     const int64_t rest = problem.x.h == problem.w
                              ? (problem.h - source) * problem.w - strip.first_column[0] - left
@@ -190,6 +204,7 @@ CK_NOINLINE void store_tile(const Problem& problem, const Tiling& tiling, const 
   const Epilogue& epilogue = operands.epilogue;
   const T* residual = static_cast<const T*>(epilogue.residual);
   const bool contiguous = problem.y.w == 1 && (!residual || problem.residual.w == 1);
+  const bool ahead = contiguous && !tiling.fused;
   int64_t filter[kLanes<T>], p[kLanes<T>], q[kLanes<T>], rows[kLanes<T>], columns[kLanes<T>],
       most = 0;
   T* to[kLanes<T>];
@@ -216,6 +231,8 @@ CK_NOINLINE void store_tile(const Problem& problem, const Tiling& tiling, const 
   }
   const int64_t width = whole_vectors<T>(tiling.columns.size);
   for (int64_t i = 0; i < most; ++i) {
+    for (int l = 0; ahead && l < kLanes<T>; ++l)
+      if (i + kRowsAhead < rows[l]) fetch<true>(to[l] + (i + kRowsAhead) * problem.y.h, columns[l]);
     inverse_row(fft, memory.work, i, memory.line);
     for (int64_t j = 0; j < tiling.columns.step; j += kLanes<T>) {
       const auto line = [&](int column)
