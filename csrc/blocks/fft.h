@@ -77,12 +77,14 @@ CK_INLINE void inverse_columns(const TileFft<T>& fft, const T* from, int64_t fro
   }
 }
 // Forward, multiply(column, first frequency, count) and inverse, column by column while it is in
-// the first cache. column: memory for as many complex vectors as a tile has rows.
+// the first cache: columns begin .. end - 1 of columns / 2 + 1. column: memory for as many complex
+// vectors as a tile has rows.
 template <class T, class Multiply>
-CK_INLINE void filter_columns(const TileFft<T>& fft, T* work, T* column, Multiply multiply) {
+CK_INLINE void filter_columns(const TileFft<T>& fft, T* work, T* column, int64_t begin, int64_t end,
+                              Multiply multiply) {
   const int64_t rows = fft.down.size, columns = fft.across.size, middle = columns / 2,
                 pair = 2 * kLanes<T>;
-  for (int64_t i = 0; i <= middle; ++i) {
+  for (int64_t i = begin; i < end; ++i) {
     T* at = work + i * pair;
     const int64_t first = fft_column(rows, columns, i);
     if (i == 0 || i == middle) {

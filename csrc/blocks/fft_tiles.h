@@ -20,6 +20,11 @@ struct TileMemory {
   T* work;  // the tiles of a strip half transformed, or one back
 };
 
+// [begin, end)
+struct Span {
+  int64_t begin, end;
+};
+
 CK_INLINE int64_t strip_columns(const Tiling& tiling, int64_t tiles) {
   return (tiles - 1) * tiling.columns.step + tiling.columns.size;
 }
@@ -195,11 +200,33 @@ CK_NOINLINE bool gather_row(const Problem& problem, const T* x, const Strip<T>& 
   return true;
 }
 
-// The epilogue and the store of one out vector of a tile whose columns stand in memory.work.
+// memory.work = the rows of `tiles` tiles from (row, column) of the grid on, forward, one vector of
+// a unit.
+template <class T>
+void forward_rows(const Problem& problem, const Tiling& tiling, const TileFft<T>& fft, const T* x,
+                  int64_t unit, int64_t vector, int64_t row, int64_t column, int64_t tiles,
+                  const TileMemory<T>& memory, Span rows) {
+  const int64_t width = strip_width<T>(tiling, tiles);
+  const Strip<T> strip = strip_of(problem, tiling, x, unit, vector, row, column,
+                                  (tiles - 1) * tiling.columns.step + fft.across.kept);
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
+    const bool any = i < tiling.rows.used && gather_row(problem, x, strip, i, width, memory);
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      T* work = memory.work + tile * work_size<T>(tiling);
+      if (any)
+        forward_row(fft, memory.line + tile * tiling.columns.step * kLanes<T>, work, i);
+      else
+        __builtin_memset(work + i * fft.pitch, 0, size_t(fft.pitch) * sizeof(T));
+    }
+  }
+}
+
+// The epilogue and the store of some rows of one out vector of a tile whose columns stand in
+// memory.work.
 template <class T>
 CK_NOINLINE void store_tile(const Problem& problem, const Tiling& tiling, const Operands& operands,
                             int64_t unit, int64_t vector, int64_t row, int64_t column,
-                            const TileMemory<T>& memory) {
+                            const TileMemory<T>& memory, Span span) {
   const TileFft<T> fft = image_tile_fft<T>(tiling.rows, tiling.columns);
   const Epilogue& epilogue = operands.epilogue;
   const T* residual = static_cast<const T*>(epilogue.residual);
@@ -230,7 +257,7 @@ CK_NOINLINE void store_tile(const Problem& problem, const Tiling& tiling, const 
                       : nullptr;
   }
   const int64_t width = whole_vectors<T>(tiling.columns.size);
-  for (int64_t i = 0; i < most; ++i) {
+  for (int64_t i = span.begin; i < min_of(most, span.end); ++i) {
     for (int l = 0; ahead && l < kLanes<T>; ++l)
       if (i + kRowsAhead < rows[l]) fetch<true>(to[l] + (i + kRowsAhead) * problem.y.h, columns[l]);
     inverse_row(fft, memory.work, i, memory.line);
