@@ -1312,6 +1312,13 @@ MUTANTS = [
         of_kernel("fft"),
     ),
     Mutant(
+        "csrc/blocks/fft_image.h",
+        "} else if (phase == 0 || !shared.done[place]) {",
+        "} else if (!shared.done[place]) {",
+        "a pair that ranges share is read by those alone that come first",
+        of_kernel("fft"),
+    ),
+    Mutant(
         "csrc/blocks/fft_tiling.h",
         "return 2 * max_of(axis.used, axis.step) <= axis.size;",
         "return 2 * axis.step <= axis.size;",
