@@ -303,6 +303,7 @@ _GROUPS = [
         padding_mode="reflect",
     ),
     _case("groups_5x5", (1, 4, 16, 17), (6, 2, 5, 5), groups=2, padding=2),
+    _case("groups_of_2_5x5_many", (1, 40, 12, 13), (40, 2, 5, 5), groups=20, padding=2),
 ]
 _DEPTHWISE = [
     _case("depthwise_3x3", (1, 7, 16, 17), (7, 1, 3, 3), groups=7, padding=1),
@@ -414,6 +415,9 @@ _POINTWISE = [
     _case("pointwise_padded_rows", (1, 5, 6, 7), (4, 5, 1, 1), padding=((1, 2), (0, 0))),
     _case("pointwise_padded_columns", (1, 5, 6, 7), (4, 5, 1, 1), padding=((0, 0), (1, 2))),
     _case("pointwise_strided_rows", (1, 5, 6, 7), (4, 5, 1, 1), stride=(2, 1)),
+    _case("pointwise_chunks", (1, 300, 17, 17), (19, 300, 1, 1)),
+    _case("pointwise_chunks_stride_2", (1, 200, 33, 34), (20, 200, 1, 1), stride=2),
+    _case("pointwise_parts", (1, 17, 5, 13), (70, 17, 1, 1)),
     _case("pointwise_dilated", (1, 12, 6, 7), (10, 12, 1, 1), dilation=3),
 ]
 _LANES = [

@@ -155,7 +155,7 @@ MUTANTS = [
     ),
     Mutant(
         EXECUTOR,
-        "if (!turn.owns_lock()) return job.work(0);",
+        "if (!turn.owns_lock()) return job.body(job.context, 0, job.items, 0);",
         "if (!turn.owns_lock()) return;",
         "a second caller's work is dropped while the pool is busy",
         PLAN,
@@ -169,7 +169,7 @@ MUTANTS = [
     ),
     Mutant(
         EXECUTOR,
-        "if (CPU_COUNT(&allowed) > wanted) CPU_CLR(size_t(here), &allowed);",
+        "if (CPU_COUNT(&allowed) >= threads) CPU_CLR(size_t(here), &allowed);",
         "",
         "a worker may wait behind the caller on one processor",
         "tests/test_threads.py",
@@ -182,13 +182,6 @@ MUTANTS = [
         "tests/test_kernels.py -k depthwise",
     ),
     Mutant(
-        EXECUTOR,
-        "if (std::chrono::steady_clock::now() - start >= limit) return;",
-        "",
-        "idle workers spin for ever",
-        "tests/test_threads.py",
-    ),
-    Mutant(
         DISPATCH,
         "lanes = std::min(lanes, threads_worth(call));",
         ";",
@@ -197,8 +190,8 @@ MUTANTS = [
     ),
     Mutant(
         EXECUTOR,
-        "(range + 1) * items / ranges, thread);",
-        "(range + 1) * items / ranges + 1, thread);",
+        "(range + 1) * items / threads, thread);",
+        "(range + 1) * items / threads + 1, thread);",
         "a range runs into the next one, and past the last item",
         KERNELS,
     ),
@@ -211,10 +204,17 @@ MUTANTS = [
     ),
     Mutant(
         EXECUTOR,
-        "const int thread = ++job->joined;",
-        "const int thread = job->joined += 0;",
+        "[this, thread = workers_ + 1]",
+        "[this, thread = 0]",
         "workers share the caller's scratch",
         "tests/test_kernels.py -k 'direct or im2col'",
+    ),
+    Mutant(
+        EXECUTOR,
+        "(thread + turn) % threads;",
+        "turn;",
+        "threads take each other's ranges from phase to phase",
+        THREADS,
     ),
     Mutant(
         EXECUTOR,
@@ -745,6 +745,34 @@ MUTANTS = [
         of_kernel("pointwise"),
     ),
     Mutant(
+        "csrc/blocks/pointwise_product.h",
+        "done = kRows * kRowDepths;",
+        "done = kRowDepths;",
+        "depths passed while rows of y were fetched count once again",
+        of_kernel("pointwise"),
+    ),
+    Mutant(
+        "csrc/blocks/pointwise_pixels.h",
+        "const T* row = x + x_row;",
+        "const T* row = x + problem.x.h;",
+        "copied rows: the second is the image's next one, whatever the stride",
+        of_kernel("pointwise"),
+    ),
+    Mutant(
+        "csrc/kernels/pointwise.cpp",
+        "if (k + j == filters) break;",
+        "",
+        "turned sums: filters past the last one are stored, too",
+        of_kernel("pointwise"),
+    ),
+    Mutant(
+        "csrc/kernels/pointwise.cpp",
+        "if (++group == grid.groups) {",
+        "if (++group > grid.groups) {",
+        "a chunk has one group of tiles too many",
+        of_kernel("pointwise"),
+    ),
+    Mutant(
         "csrc/blocks/pointwise_pixels.h",
         "problem.stride_w == 1 && problem.p == problem.h &&",
         "problem.stride_w == 1 &&",
@@ -1005,7 +1033,7 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/winograd.h",
-        "product.add = depth > 0;",
+        "product.add = stage.depth > 0;",
         "product.add = false;",
         "sums of earlier channels forgotten beyond 256 (half: 32) channels",
         of_kernel("winograd"),
@@ -1068,9 +1096,23 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/winograd.h",
-        "parts.sums + point * parts.sum_point + begin * kGroup;",
-        "parts.sums + point * parts.sum_point + (begin - first) * kGroup;",
+        "parts.sums + stage.point * parts.sum_point + begin * kGroup;",
+        "parts.sums + stage.point * parts.sum_point + (begin - first) * kGroup;",
         "a range that begins inside a block puts its sums where the first tiles stand",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd.h",
+        "parts.pixels + (top - above) * pitch",
+        "parts.pixels + Tile::kOutputs * pitch",
+        "the rows of pixels under a short tile are taken from one row too low",
+        of_kernel("winograd"),
+    ),
+    Mutant(
+        "csrc/blocks/winograd.h",
+        "const int64_t at = tile + i * piece.columns + j;",
+        "const int64_t at = tile + i * piece.columns + j - begin;",
+        "every strip of a row of tiles puts its inputs where those of the first stand",
         of_kernel("winograd"),
     ),
     Mutant(
@@ -1260,6 +1302,20 @@ MUTANTS = [
         "const int64_t tile = 2 * pair + which,",
         "const int64_t tile = 2 * pair,",
         "the second tile of a pair is the first again",
+        of_kernel("fft"),
+    ),
+    Mutant(
+        "csrc/blocks/fft_tiles.h",
+        "strip.channel[strip.real - 1] - strip.channel[0] == strip.real - 1;",
+        "true;",
+        "channels of an NHWC image that stand apart are read as neighbours",
+        of_kernel("fft"),
+    ),
+    Mutant(
+        "csrc/blocks/fft_tiles.h",
+        "load_first(from + j * step, real)",
+        "load_first(from + j * step, real - 1)",
+        "the last channel of an NHWC image is lost",
         of_kernel("fft"),
     ),
     Mutant(

@@ -111,6 +111,7 @@ struct Strip {
   int64_t real;               // lanes; those that pad come last
   bool same;                  // all lanes are of one tile
   bool ahead;                 // rows are fetched early
+  bool beside;                // and their channels side by side, as in NHWC: vectors already
   const T* plane[kLanes<T>];  // where lanes can be read as they stand: row 0, column `left`
 };
 template <class T>
@@ -133,6 +134,8 @@ CK_INLINE Strip<T> strip_of(const Problem& problem, const Tiling& tiling, const 
   strip.right = strip.same
                     ? max_of(strip.left, min_of(problem.w - strip.first_column[0], strip.count))
                     : strip.count;
+  strip.beside = strip.same && strip.real > 0 && problem.x.c == 1 &&
+                 strip.channel[strip.real - 1] - strip.channel[0] == strip.real - 1;
   for (int l = 0; l < strip.real; ++l)
     strip.plane[l] =
         x + strip.channel[l] * problem.x.c + (strip.first_column[l] + strip.left) * problem.x.w;
@@ -160,6 +163,17 @@ CK_INLINE void gather_column(const Problem& problem, const T* x, const Strip<T>&
                 : T(0);
 }
 
+// count vectors of lanes that stand side by side, `step` apart; the lanes from `real` on are zeros.
+template <class T>
+CK_INLINE void copy_lanes(const T* from, int64_t step, int64_t real, int64_t count, T* to) {
+  if (real == kLanes<T>) {
+    for (int64_t j = 0; j < count; ++j) store(to + j * kLanes<T>, load(from + j * step));
+  } else {
+    for (int64_t j = 0; j < count; ++j)
+      store(to + j * kLanes<T>, load_first(from + j * step, real));
+  }
+}
+
 // line = row i of a strip as vectors. False, and nothing written, if all of it is zero.
 template <class T>
 CK_NOINLINE bool gather_row(const Problem& problem, const T* x, const Strip<T>& strip, int64_t i,
@@ -178,6 +192,9 @@ CK_NOINLINE bool gather_row(const Problem& problem, const T* x, const Strip<T>& 
                              : right - left;
     interleave<T>(strip.plane, strip.real, source * problem.x.h, right - left, rest,
                   to + left * kLanes<T>);
+  } else if (strip.beside) {
+    copy_lanes(strip.plane[0] + source * problem.x.h, problem.x.w, strip.real, right - left,
+               to + left * kLanes<T>);
   } else {
     const T* from[kLanes<T>];
     for (int l = 0; l < strip.real; ++l) {
