@@ -27,7 +27,7 @@ struct ComplexProduct {
 };
 
 // What a product fetches while it computes, so that weights that stream from the last cache or from
-// memory arrive in time: two lines a column.
+// memory arrive in time: two places a column.
 struct Ahead {
   const char* from;
   int64_t gap, step;  // bytes
@@ -94,10 +94,11 @@ CK_INLINE void complex_multiply_rows(const ComplexProduct& product, int64_t rows
     const T* from = a + done * product.a_row;
     T* to = out + done * product.out_row;
     Ahead ahead{reinterpret_cast<const char*>(b), 0, 0};
-    if (product.ahead && step < 2) {
-      const int64_t whole = kVecs * kPairBytes<T>;  // a column of the panel
-      ahead = {reinterpret_cast<const char*>(b + product.ahead), whole / 2, whole};
-      if (steps > 1) ahead = {ahead.from + step * total * (whole / 2), whole / 4, whole / 2};
+    if (product.ahead) {  // an equal part in each step: more at once waits for room in the queues
+      const int64_t column =
+          (kVecs * kPairBytes<T> + steps - 1) / steps;  // a column of the panel's
+      ahead = {reinterpret_cast<const char*>(b + product.ahead) + step * total * column, column / 2,
+               column};
     }
     if (count == 1) complex_multiply<T, 1, kVecs, kBlock>(product, from, b, to, ahead);
     if (count == 2) complex_multiply<T, 2, kVecs, kBlock>(product, from, b, to, ahead);

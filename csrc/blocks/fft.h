@@ -50,6 +50,13 @@ CK_INLINE void forward_columns(const TileFft<T>& fft, const T* work, T* to, int6
   for (int64_t i = 1; i < middle; ++i) {
     const T* from = work + i * pair;
     T* out = to + fft_column(rows, columns, i) * to_step;
+    // Spectra seldom stand in the second cache: the next column's lines come while this one is
+    // transformed.
+    const T* next = out + rows * to_step;
+    for (int64_t a = 0; i + 1 < middle && a < rows; ++a, next += to_step) {
+      __builtin_prefetch(next, 1, 3);
+      __builtin_prefetch(next + kLanes<T>, 1, 3);
+    }
     fft.down.complex(from, from + kLanes<T>, fft.pitch, out, out + kLanes<T>, to_step);
   }
 }
@@ -70,12 +77,14 @@ CK_INLINE void inverse_columns(const TileFft<T>& fft, const T* from, int64_t fro
   }
 }
 // Forward, multiply(column, first frequency, count) and inverse, column by column while it is in
-// the first cache. column: memory for as many complex vectors as a tile has rows.
+// the first cache: columns begin .. end - 1 of columns / 2 + 1. column: memory for as many complex
+// vectors as a tile has rows.
 template <class T, class Multiply>
-CK_INLINE void filter_columns(const TileFft<T>& fft, T* work, T* column, Multiply multiply) {
+CK_INLINE void filter_columns(const TileFft<T>& fft, T* work, T* column, int64_t begin, int64_t end,
+                              Multiply multiply) {
   const int64_t rows = fft.down.size, columns = fft.across.size, middle = columns / 2,
                 pair = 2 * kLanes<T>;
-  for (int64_t i = 0; i <= middle; ++i) {
+  for (int64_t i = begin; i < end; ++i) {
     T* at = work + i * pair;
     const int64_t first = fft_column(rows, columns, i);
     if (i == 0 || i == middle) {

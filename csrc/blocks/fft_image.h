@@ -1,9 +1,10 @@
 // One image, one filter: two tiles at once as the real and the imaginary part of one complex tile,
 //   IFFT(FFT(a + i b) W) = a * w + i (b * w),   since w is real (Sorensen et al. 1987).
 // Lanes are neighbouring columns on the way down and neighbouring rows on the way across, so that
-// pixels are read and stored as they stand, and only the half-transformed tile is turned. A tile
-// has a phase of its own for each of: columns forward; rows forward, times W, and back; columns
-// back.
+// pixels are read and stored as they stand, and only the half-transformed tile is turned. Where
+// pairs are few, a pair is cut into parts for many threads, a phase each: of its columns; of its
+// rows, there, times W, and back; of its columns back. A range that holds all of a pair does it at
+// once.
 #pragma once
 #include "blocks/arena.h"
 #include "blocks/epilogue.h"
@@ -26,7 +27,7 @@ struct ImageTiling {
   int64_t pitch;                  // of a row of the half-transformed pair, in scalars
   bool shared;                    // few pairs: all threads work on each
 };
-constexpr int64_t kFewPairs = 8;
+constexpr int64_t kFewPairs = 64;
 
 template <class T>
 CK_INLINE int64_t image_axes(int64_t in, int64_t out, int64_t taps, int64_t before, bool zeros,
@@ -108,13 +109,25 @@ ImageMemory<T> image_memory(const ImageTiling& tiling, void* base) {
   Arena from = arena(base);
   ImageMemory<T> memory{};
   memory.line = take<T>(from, tiling.columns.size * 2 * kLanes<T>);
-  if (!tiling.shared) memory.work = take<T>(from, tiling.rows.size * tiling.pitch);
+  memory.work = take<T>(from, tiling.rows.size * tiling.pitch);
   memory.bytes = from.used;
   return memory;
 }
+// What the threads share of pairs that are cut.
 template <class T>
-CK_INLINE int64_t pair_size(const ImageTiling& tiling) {
-  return tiling.rows.size * tiling.pitch;
+struct SharedPairs {
+  int64_t* done;  // of each: all of it was in one range
+  T* work;
+  int64_t bytes;
+};
+template <class T>
+SharedPairs<T> shared_pairs(const ImageTiling& tiling, int64_t groups, void* base) {
+  Arena from = arena(base);
+  SharedPairs<T> memory{};
+  memory.done = take<int64_t>(from, groups * tiling.pairs);
+  memory.work = take<T>(from, groups * tiling.pairs * tiling.rows.size * tiling.pitch);
+  memory.bytes = from.used;
+  return memory;
 }
 
 // The tiling, then weights: [row block][column][re, im] of kLanes rows; behind them what prepare
@@ -219,15 +232,14 @@ CK_INLINE ImageTile image_tile(const ImageTiling& tiling, int64_t pair, int64_t 
 // Columns are read and stored kStrip vectors at a time: images whose rows are pages apart want runs
 // of several lines.
 constexpr int64_t kStrip = 8;
-CK_INLINE int64_t image_strips(int64_t blocks) { return ceil_div(blocks, kStrip); }
 
-// A strip of work's columns = those of both tiles, forward.
+// Some blocks of work's columns = those of both tiles, forward.
 template <class T>
 CK_NOINLINE void image_columns(const Problem& problem, const ImageTiling& tiling, const T* x,
-                               int64_t channel, int64_t pair, int64_t strip, T* work) {
+                               int64_t channel, int64_t pair, int64_t first, int64_t last,
+                               T* work) {
   const Axis &rows = tiling.rows, &columns = tiling.columns;
   const auto down = image_fft<T>(rows.size);
-  const int64_t first = strip * kStrip, last = min_of(first + kStrip, tiling.in_blocks);
   const int64_t count = (last - first) * kLanes<T>;
   for (int which = 0; which < 2; ++which) {
     const ImageTile tile = image_tile(tiling, pair, which);
@@ -291,14 +303,13 @@ CK_NOINLINE void image_rows(const ImageTiling& tiling, const T* weights, int64_t
     turn_out<T>(line + i * kLanes<T> * kPair, at + i * kLanes<T>, pitch, size);
 }
 
-// A strip of columns of both tiles back, and their outputs stored.
+// Some blocks of columns of both tiles back, and their outputs stored.
 template <class T>
 CK_NOINLINE void image_outputs(const Problem& problem, const ImageTiling& tiling,
                                const Operands& operands, int64_t filter, int64_t pair,
-                               int64_t strip, T* work) {
+                               int64_t first, int64_t last, T* work) {
   const Axis &rows = tiling.rows, &columns = tiling.columns;
   const auto down = image_fft<T>(rows.size);
-  const int64_t first = strip * kStrip, last = min_of(first + kStrip, tiling.out_blocks);
   for (int64_t block = first; block < last; ++block) {
     T *re = work + block * kLanes<T>, *im = re + columns.size;
     down(im, re, tiling.pitch, im, re, tiling.pitch);
@@ -324,20 +335,20 @@ Sizes image_sizes(const Problem& problem) {
   Sizes bytes{};
   bytes.packed = image_packing<T>(tiling, problem.groups, nullptr).bytes;
   bytes.scratch = image_memory<T>(tiling, nullptr).bytes;
-  if (tiling.shared)
-    bytes.shared = problem.groups * tiling.pairs * pair_size<T>(tiling) * int64_t(sizeof(T));
+  if (tiling.shared) bytes.shared = shared_pairs<T>(tiling, problem.groups, nullptr).bytes;
   return bytes;
 }
-// Where pairs are shared, phase 0: a strip of columns; 1: rows; 2: a strip back. Otherwise phase 2
-// is all: a pair.
+// Parts of a pair in each phase: where pairs are shared, blocks of columns; of rows; of columns
+// back. Otherwise phase 2 is all: a pair.
+CK_INLINE int64_t image_parts(const ImageTiling& tiling, int64_t phase) {
+  return phase == 0 ? tiling.in_blocks : phase == 1 ? tiling.row_blocks : tiling.out_blocks;
+}
 template <class T>
 int64_t image_items(const Problem& problem, int64_t phase) {
   const ImageTiling tiling = image_tiling<T>(problem);
   const int64_t pairs = problem.groups * tiling.pairs;
   if (!tiling.shared) return phase < 2 ? 0 : pairs;
-  return pairs * (phase == 0   ? image_strips(tiling.in_blocks)
-                  : phase == 1 ? tiling.row_blocks
-                               : image_strips(tiling.out_blocks));
+  return pairs * image_parts(tiling, phase);
 }
 template <class T>
 void prepare_image(const Problem& problem, const void* w, void* packed) {
@@ -349,34 +360,48 @@ void prepare_image(const Problem& problem, const void* w, void* packed) {
     image_weights<T>(tiling, problem, static_cast<const T*>(w) + group * problem.r * problem.s,
                      parts.weights + group * weights, parts);
 }
+// One phase of some blocks of a pair.
+template <class T>
+void run_blocks(const Problem& problem, const ImageTiling& tiling, const Operands& operands,
+                int64_t group, int64_t pair, int64_t phase, int64_t first, int64_t last, T* work) {
+  const ImagePacking<T> packing =
+      image_packing<T>(tiling, problem.groups, const_cast<void*>(operands.packed));
+  const ImageMemory<T> memory = image_memory<T>(tiling, operands.scratch);
+  const T* w = packing.weights + group * tiling.weight_blocks * tiling.columns.size * 2 * kLanes<T>;
+  if (phase == 1) {
+    for (int64_t block = first; block < last; ++block)
+      image_rows(tiling, w, block, work, memory.line);
+    return;
+  }
+  for (int64_t block = first; block < last; block += kStrip) {
+    const int64_t end = min_of(block + kStrip, last);
+    if (phase == 0)
+      image_columns(problem, tiling, static_cast<const T*>(operands.x), group, pair, block, end,
+                    work);
+    else
+      image_outputs(problem, tiling, operands, group, pair, block, end, work);
+  }
+}
 template <class T>
 void run_image(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
                const Operands& operands) {
   const ImageTiling& tiling = *static_cast<const ImageTiling*>(operands.packed);
-  const ImagePacking<T> packing =
-      image_packing<T>(tiling, problem.groups, const_cast<void*>(operands.packed));
   const ImageMemory<T> memory = image_memory<T>(tiling, operands.scratch);
-  const int64_t weights = tiling.weight_blocks * tiling.columns.size * 2 * kLanes<T>;
-  const int64_t blocks[] = {image_strips(tiling.in_blocks), tiling.row_blocks,
-                            image_strips(tiling.out_blocks)};
-  const int64_t most = tiling.shared ? blocks[phase] : 1;
-  for (int64_t i = begin; i < end; ++i) {
-    const int64_t pair = i / most % tiling.pairs, group = i / most / tiling.pairs;
-    T* work = tiling.shared ? static_cast<T*>(operands.shared) + i / most * pair_size<T>(tiling)
-                            : memory.work;
-    const T* w = packing.weights + group * weights;
-    for (int64_t part = tiling.shared ? phase : 0; part <= phase; ++part) {
-      const int64_t first = tiling.shared ? i % most : 0;
-      const int64_t last = tiling.shared ? first + 1 : blocks[part];
-      for (int64_t block = first; block < last; ++block) {
-        if (part == 0)
-          image_columns(problem, tiling, static_cast<const T*>(operands.x), group, pair, block,
-                        work);
-        else if (part == 1)
-          image_rows(tiling, w, block, work, memory.line);
-        else
-          image_outputs(problem, tiling, operands, group, pair, block, work);
-      }
+  const SharedPairs<T> shared = shared_pairs<T>(tiling, problem.groups, operands.shared);
+  const int64_t parts = tiling.shared ? image_parts(tiling, phase) : 1;
+  for (int64_t i = begin, count; i < end; i += count) {
+    const int64_t place = i / parts, first = i % parts;
+    const int64_t pair = place % tiling.pairs, group = place / tiling.pairs;
+    count = min_of(parts - first, end - i);
+    const bool whole = !tiling.shared || (phase == 0 && count == parts);
+    if (tiling.shared && phase == 0 && first == 0) shared.done[place] = whole;
+    if (whole) {
+      for (int64_t part = 0; part < 3; ++part)
+        run_blocks(problem, tiling, operands, group, pair, part, 0, image_parts(tiling, part),
+                   memory.work);
+    } else if (phase == 0 || !shared.done[place]) {
+      run_blocks(problem, tiling, operands, group, pair, phase, first, first + count,
+                 shared.work + place * tiling.rows.size * tiling.pitch);
     }
   }
 }

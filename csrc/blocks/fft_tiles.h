@@ -20,6 +20,11 @@ struct TileMemory {
   T* work;  // the tiles of a strip half transformed, or one back
 };
 
+// [begin, end)
+struct Span {
+  int64_t begin, end;
+};
+
 CK_INLINE int64_t strip_columns(const Tiling& tiling, int64_t tiles) {
   return (tiles - 1) * tiling.columns.step + tiling.columns.size;
 }
@@ -105,6 +110,7 @@ struct Strip {
   int64_t count, left, right;
   int64_t real;               // lanes; those that pad come last
   bool same;                  // all lanes are of one tile
+  bool ahead;                 // rows are fetched early
   bool beside;                // and their channels side by side, as in NHWC: vectors already
   const T* plane[kLanes<T>];  // where lanes can be read as they stand: row 0, column `left`
 };
@@ -123,6 +129,7 @@ CK_INLINE Strip<T> strip_of(const Problem& problem, const Tiling& tiling, const 
     if (strip.channel[l] >= 0) strip.real = l + 1;
   }
   strip.same = tiling.lanes != kTiles;
+  strip.ahead = !tiling.fused;
   strip.left = strip.same ? max_of(0, min_of(-strip.first_column[0], strip.count)) : 0;
   strip.right = strip.same
                     ? max_of(strip.left, min_of(problem.w - strip.first_column[0], strip.count))
@@ -134,6 +141,15 @@ CK_INLINE Strip<T> strip_of(const Problem& problem, const Tiling& tiling, const 
         x + strip.channel[l] * problem.x.c + (strip.first_column[l] + strip.left) * problem.x.w;
   return strip;
 }
+
+// Fetches a row two rows early: lanes are planes, too many streams for the processor to follow.
+// Where no spectra pass through the caches, rows stand there already and this would only cost.
+template <bool kWrite, class T>
+CK_INLINE void fetch(const T* from, int64_t count) {
+  for (int64_t j = 0; j < count; j += 64 / int64_t(sizeof(T)))
+    __builtin_prefetch(from + j, kWrite, 2);
+}
+constexpr int64_t kRowsAhead = 2;
 
 // One column of padding: the lanes' pixels are apart.
 template <class T>
@@ -167,6 +183,9 @@ CK_NOINLINE bool gather_row(const Problem& problem, const T* x, const Strip<T>& 
   T* to = memory.line;
   if (strip.same && source < 0) return false;
   if (strip.same && problem.x.w == 1) {
+    if (strip.ahead && source + kRowsAhead < problem.h)
+      for (int l = 0; l < strip.real; ++l)
+        fetch<false>(strip.plane[l] + (source + kRowsAhead) * problem.x.h, right - left);
     // Rows that follow each other without a gap may be read past their ends, but for the last.
     const int64_t rest = problem.x.h == problem.w
                              ? (problem.h - source) * problem.w - strip.first_column[0] - left
@@ -198,15 +217,38 @@ CK_NOINLINE bool gather_row(const Problem& problem, const T* x, const Strip<T>& 
   return true;
 }
 
-// The epilogue and the store of one out vector of a tile whose columns stand in memory.work.
+// memory.work = the rows of `tiles` tiles from (row, column) of the grid on, forward, one vector of
+// a unit.
+template <class T>
+void forward_rows(const Problem& problem, const Tiling& tiling, const TileFft<T>& fft, const T* x,
+                  int64_t unit, int64_t vector, int64_t row, int64_t column, int64_t tiles,
+                  const TileMemory<T>& memory, Span rows) {
+  const int64_t width = strip_width<T>(tiling, tiles);
+  const Strip<T> strip = strip_of(problem, tiling, x, unit, vector, row, column,
+                                  (tiles - 1) * tiling.columns.step + fft.across.kept);
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
+    const bool any = i < tiling.rows.used && gather_row(problem, x, strip, i, width, memory);
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      T* work = memory.work + tile * work_size<T>(tiling);
+      if (any)
+        forward_row(fft, memory.line + tile * tiling.columns.step * kLanes<T>, work, i);
+      else
+        __builtin_memset(work + i * fft.pitch, 0, size_t(fft.pitch) * sizeof(T));
+    }
+  }
+}
+
+// The epilogue and the store of some rows of one out vector of a tile whose columns stand in
+// memory.work.
 template <class T>
 CK_NOINLINE void store_tile(const Problem& problem, const Tiling& tiling, const Operands& operands,
                             int64_t unit, int64_t vector, int64_t row, int64_t column,
-                            const TileMemory<T>& memory) {
+                            const TileMemory<T>& memory, Span span) {
   const TileFft<T> fft = image_tile_fft<T>(tiling.rows, tiling.columns);
   const Epilogue& epilogue = operands.epilogue;
   const T* residual = static_cast<const T*>(epilogue.residual);
   const bool contiguous = problem.y.w == 1 && (!residual || problem.residual.w == 1);
+  const bool ahead = contiguous && !tiling.fused;
   int64_t filter[kLanes<T>], p[kLanes<T>], q[kLanes<T>], rows[kLanes<T>], columns[kLanes<T>],
       most = 0;
   T* to[kLanes<T>];
@@ -232,7 +274,9 @@ CK_NOINLINE void store_tile(const Problem& problem, const Tiling& tiling, const 
                       : nullptr;
   }
   const int64_t width = whole_vectors<T>(tiling.columns.size);
-  for (int64_t i = 0; i < most; ++i) {
+  for (int64_t i = span.begin; i < min_of(most, span.end); ++i) {
+    for (int l = 0; ahead && l < kLanes<T>; ++l)
+      if (i + kRowsAhead < rows[l]) fetch<true>(to[l] + (i + kRowsAhead) * problem.y.h, columns[l]);
     inverse_row(fft, memory.work, i, memory.line);
     for (int64_t j = 0; j < tiling.columns.step; j += kLanes<T>) {
       const auto line = [&](int column)

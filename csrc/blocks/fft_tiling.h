@@ -36,7 +36,8 @@ struct Tiling {
   int64_t band_rows, band_columns;         // tiles whose products are done together
   int64_t strip;                           // tiles of a row gathered together, at most
   bool fused;                              // one channel makes one filter: no spectrum is kept
-  bool shared;  // inputs transformed by all threads together, in a phase of its own
+  bool shared;   // inputs transformed by all threads together, in a phase of its own
+  int64_t cuts;  // parts of a fused unit of one tile, for many threads; 1: it is not cut
 };
 
 CK_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -113,6 +114,9 @@ constexpr int64_t kBandBytes = 6 << 20;
 // Lanes of groups use a weight once a tile: only the strip that is transposed together gains.
 constexpr int64_t kGroupTiles = 4;
 constexpr int64_t kFewItems = 8;
+// So many parts fall evenly on tens of threads; more units than those are not cut: their threads
+// would only meet more often.
+constexpr int64_t kManyParts = 128, kFewUnits = 16;
 constexpr int64_t kCachedWeights = 4 << 20, kSharedBytes = 8 << 20, kStripBytes = 768 << 10;
 
 // From memory: between other work, weights of megabytes seldom stay in the last cache.
@@ -177,6 +181,10 @@ void lay_out(const Problem& problem, Tiling& tiling) {
   }
   tiling.fused = tiling.lanes != kFilters && channels == 1 && filters == 1 &&
                  rows.pieces * columns.pieces == 1;
+  const bool cut = tiling.fused && tiling.lanes == kGroups && rows.tiles * columns.tiles == 1;
+  tiling.cuts = cut && tiling.units <= kFewUnits
+                    ? min_of(ceil_div(kManyParts, tiling.units), columns.size / 2 + 1)
+                    : 1;
   const int64_t tile_bytes = frequency_bytes<T>(tiling, tiling.in_vectors);
   const int64_t all =
       (tiling.grid_rows + rows.pieces - 1) * (tiling.grid_columns + columns.pieces - 1);
@@ -237,7 +245,7 @@ double cost(const Tiling& tiling) {
                         weights / 16;
   if (tiling.shared) return cycles;
   // Few items leave threads idle; a little is worth paying against it.
-  const double items = bands * tiling.out_vectors;
+  const double items = bands * tiling.out_vectors * double(tiling.cuts);
   return items < kFewItems ? cycles * (1 + 0.04 * (kFewItems - items)) : cycles;
 }
 

@@ -152,7 +152,8 @@ CK_INLINE Vec<T> load_blocks([[maybe_unused]] const T* const (&rows)[kVectorByte
   return load(rows[0]);
 #endif
 }
-// to(j, v) for every j < lanes, with v[i] = row(i)[j] for i < lanes.
+// to(j, v) for every j < lanes, with v[i] = row(i)[j] for i < lanes: for rows in the first cache,
+// which are read in four pieces.
 template <class T, class Row, class To>
 CK_INLINE void transpose_rows(const Row& row, const To& to) {
   constexpr int kBlock = 16 / int(sizeof(T)), kBlocks = kLanes<T> / kBlock;
@@ -172,13 +173,15 @@ CK_INLINE void transpose_rows(const Row& row, const To& to) {
   }
 }
 
-// to[j * to_row + i] = from[i * from_row + j] for i, j < lanes. Apart: a part is stored before the
-// next is read.
+// to[j * to_row + i] = from[i * from_row + j] for i, j < lanes
 template <class T>
 CK_INLINE void transpose(const T* from, int64_t from_row, T* to, int64_t to_row) {
-  transpose_rows<T>([&](int i) __attribute__((always_inline)) { return from + i * from_row; },
-                    [&](int j, Vec<T> v)
-                        __attribute__((always_inline)) { store(to + j * to_row, v); });
+  Vec<T> a[kLanes<T>];
+  CK_UNROLL(16)
+  for (int i = 0; i < kLanes<T>; ++i) a[i] = load(from + i * from_row);
+  transpose<T>(a);
+  CK_UNROLL(16)
+  for (int i = 0; i < kLanes<T>; ++i) store(to + i * to_row, a[i]);
 }
 
 }  // namespace CONVKIT_ISA

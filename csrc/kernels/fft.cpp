@@ -5,239 +5,16 @@
 // circular sum leaves alone (Stockham 1966; for networks Mathieu, Henaff and LeCun 2014). A filter
 // larger than half a tile may be cut into pieces, each a shifted input whose products are added
 // before the inverse.
-#include "blocks/arena.h"
-#include "blocks/complex_gemm.h"
+#include "blocks/fft_filters.h"
+#include "blocks/fft_fused.h"
 #include "blocks/fft_image.h"
-#include "blocks/fft_tiles.h"
 #include "kernel.h"
 
 namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
 
-// Spectra of a rectangle of tiles: [frequency][tile][vector], a complex vector each.
-template <class T>
-struct Spectra {
-  T* data;
-  int64_t row, column;  // its first tile
-  int64_t columns;      // tiles in a row of it
-  int64_t vectors;
-  int64_t step;  // from one frequency to the next, in scalars
-};
-// An odd number of complex vectors between frequencies: a power of two would put them all into one
-// set of the cache.
-template <class T>
-CK_INLINE int64_t spectrum_step(int64_t tiles, int64_t vectors) {
-  return (tiles * vectors | 1) * 2 * kLanes<T>;
-}
-
-// Frequencies whose products make an item.
-constexpr int64_t kItemFrequencies = 8;
-// The weights of one frequency, in scalars.
-template <class T>
-CK_INLINE int64_t weights_of_frequency(const Tiling& tiling) {
-  return weight_count<T>(tiling) / (tiling.units * tiling.frequencies);
-}
-
-template <class T>
-struct Parts {
-  TileMemory<T> tile;
-  Spectra<T> x, y;
-  int64_t bytes;
-};
-
-// Out vectors whose products share a pass over the inputs.
-CK_INLINE int64_t together(const Tiling& tiling) {
-  return tiling.lanes == kFilters ? kComplexVecs : tiling.lanes == kTiles ? kComplexRows : 1;
-}
-
-template <class T>
-Spectra<T> input_spectra(const Tiling& tiling, Arena& from, int64_t rows, int64_t columns,
-                         int64_t units) {
-  const int64_t step = spectrum_step<T>(rows * columns, tiling.in_vectors);
-  T* data = take<T>(from, units * tiling.frequencies * step);
-  return {data, 0, 0, columns, tiling.in_vectors, step};
-}
-// Where all threads share the spectra: of all inputs, then of all outputs. A frequency's outputs
-// take the place of its inputs, so that half as much memory passes through the caches.
-template <class T>
-struct SharedSpectra {
-  Spectra<T> x, y;
-  int64_t bytes;
-};
-CK_INLINE int64_t out_places(const Tiling& tiling) {
-  return tiling.grid_rows * tiling.grid_columns * tiling.out_vectors;
-}
-template <class T>
-SharedSpectra<T> shared_spectra(const Tiling& tiling, void* base) {
-  Arena from = arena(base);
-  SharedSpectra<T> spectra{};
-  if (tiling.shared) {
-    const int64_t columns = tiling.grid_columns + tiling.columns.pieces - 1;
-    const int64_t tiles = (tiling.grid_rows + tiling.rows.pieces - 1) * columns;
-    const int64_t step = spectrum_step<T>(max_of(tiles * tiling.in_vectors, out_places(tiling)), 1);
-    T* data = take<T>(from, tiling.units * tiling.frequencies * step);
-    spectra.x = {data, 0, 0, columns, tiling.in_vectors, step};
-    spectra.y = {data, 0, 0, tiling.grid_columns, tiling.out_vectors, step};
-  }
-  spectra.bytes = from.used;
-  return spectra;
-}
-template <class T>
-Parts<T> scratch_parts(const Tiling& tiling, void* base) {
-  Arena from = arena(base);
-  Parts<T> parts{};
-  const int64_t width = strip_width<T>(tiling, tiling.strip);
-  parts.tile.line = take<T>(from, max_of(width, 2 * tiling.rows.size) * kLanes<T>);
-  parts.tile.rows = take<T>(from, kLanes<T> * width);
-  parts.tile.work = take<T>(from, tiling.strip * work_size<T>(tiling));
-  if (tiling.fused || tiling.shared) {
-    if (tiling.shared)  // of one frequency
-      parts.y = {take<T>(from, out_places(tiling) * 2 * kLanes<T>),
-                 0,
-                 0,
-                 tiling.grid_columns,
-                 tiling.out_vectors,
-                 0};
-    parts.bytes = from.used;
-    return parts;
-  }
-  parts.x = input_spectra<T>(tiling, from, tiling.band_rows + tiling.rows.pieces - 1,
-                             tiling.band_columns + tiling.columns.pieces - 1, 1);
-  const int64_t tiles = tiling.band_rows * tiling.band_columns, vectors = together(tiling);
-  const int64_t step = spectrum_step<T>(tiles, vectors);
-  parts.y = {take<T>(from, tiling.frequencies * step), 0, 0, tiling.band_columns, vectors, step};
-  parts.bytes = from.used;
-  return parts;
-}
-
-// The tiling stands before the weights, so that run need not find it again; what prepare works
-// with, as it may not allocate, behind them.
-template <class T>
-struct Packing {
-  Tiling* tiling;
-  T* weights;
-  T* line;
-  T* work;
-  T* spectrum;
-  int64_t bytes;
-};
-template <class T>
-Packing<T> packing_parts(const Tiling& tiling, void* base) {
-  Arena from = arena(base);
-  Packing<T> parts{};
-  parts.tiling = take<Tiling>(from, 1);
-  parts.weights = take<T>(from, weight_count<T>(tiling));
-  parts.line = take<T>(from, tiling.columns.size * kLanes<T>);
-  parts.work = take<T>(from, tiling.rows.size * fft_pitch<T>(tiling.columns.size));
-  parts.spectrum = take<T>(from, tiling.frequencies * 2 * kLanes<T>);
-  parts.bytes = from.used;
-  return parts;
-}
-
-// ---- weights
-
-// parts.spectrum = conj(transform) / tile area of one piece of the filters filter[lane], channel c
-// of their group.
-template <class T>
-void transform_filters(const Problem& problem, const Tiling& tiling, const T* w,
-                       const int64_t* filter, int64_t c, int64_t piece_row, int64_t piece_column,
-                       const Packing<T>& parts) {
-  const Axis &rows = tiling.rows, &columns = tiling.columns;
-  const TileFft<T> fft = tile_fft<T>(rows.size, columns.size);
-  for (int64_t i = 0; i < rows.size * fft.pitch; ++i) parts.work[i] = T(0);
-  const int64_t channels = problem.c / problem.groups;
-  for (int64_t i = 0; i < rows.piece; ++i) {
-    const int64_t r = piece_row * rows.piece + i;
-    if (r >= problem.r || !meets(rows, r, problem.h, problem.p)) continue;
-    for (int64_t j = 0; j < columns.size * kLanes<T>; ++j) parts.line[j] = T(0);
-    for (int64_t j = 0; j < columns.piece; ++j) {
-      const int64_t s = piece_column * columns.piece + j;
-      if (s >= problem.s || !meets(columns, s, problem.w, problem.q)) continue;
-      T* to = parts.line + (j - columns.shift + columns.size) % columns.size * kLanes<T>;
-      for (int l = 0; l < kLanes<T>; ++l)
-        if (filter[l] >= 0) to[l] = w[((filter[l] * channels + c) * problem.r + r) * problem.s + s];
-    }
-    forward_row(fft, parts.line, parts.work, (i - rows.shift + rows.size) % rows.size);
-  }
-  forward_columns(fft, parts.work, parts.spectrum, 2 * kLanes<T>);
-  const T scale = T(1) / T(rows.size * columns.size);
-  for (int64_t f = 0; f < tiling.frequencies; ++f) {
-    T* at = parts.spectrum + f * 2 * kLanes<T>;
-    store(at, load(at) * splat(scale));
-    store(at + kLanes<T>, load(at + kLanes<T>) * splat(-scale));
-  }
-}
-
-// Weights: [unit][frequency][out vector][piece][channel], a complex vector each; kTiles: a complex
-// number each. In this order products of one frequency after the other stream them once.
-template <class T>
-void prepare_tiles(const Problem& problem, const void* w, void* packed) {
-  const Tiling tiling = tiling_of<T>(problem);
-  const Packing<T> parts = packing_parts<T>(tiling, packed);
-  *parts.tiling = tiling;
-  const int64_t pieces = tiling.rows.pieces * tiling.columns.pieces, depth = pieces * tiling.depth;
-  const int64_t filters = problem.k / problem.groups, width = weight_width<T>(tiling);
-  // Filters stand in the lanes while they are transformed, for kTiles too.
-  const int64_t vectors =
-      tiling.lanes == kTiles ? ceil_div(filters, kLanes<T>) : tiling.out_vectors;
-  Tiling lanes = tiling;
-  if (tiling.lanes == kTiles) lanes.lanes = kFilters;
-  for (int64_t unit = 0; unit < tiling.units; ++unit)
-    for (int64_t vector = 0; vector < vectors; ++vector) {
-      int64_t filter[kLanes<T>];
-      for (int l = 0; l < kLanes<T>; ++l) filter[l] = filter_of<T>(problem, lanes, unit, vector, l);
-      for (int64_t piece = 0; piece < pieces; ++piece)
-        for (int64_t c = 0; c < tiling.depth; ++c) {
-          transform_filters<T>(problem, tiling, static_cast<const T*>(w), filter, c,
-                               piece / tiling.columns.pieces, piece % tiling.columns.pieces, parts);
-          for (int64_t f = 0; f < tiling.frequencies; ++f) {
-            const T* from = parts.spectrum + f * 2 * kLanes<T>;
-            if (tiling.lanes != kTiles) {
-              T* to =
-                  parts.weights + (((unit * tiling.frequencies + f) * vectors + vector) * depth +
-                                   piece * tiling.depth + c) *
-                                      width;
-              store(to, load(from));
-              store(to + kLanes<T>, load(from + kLanes<T>));
-            } else {
-              for (int l = 0; l < kLanes<T> && filter[l] >= 0; ++l) {
-                T* to = parts.weights +
-                        (((unit * tiling.frequencies + f) * filters + filter[l] - unit * filters) *
-                             depth +
-                         piece * tiling.depth + c) *
-                            width;
-                to[0] = from[l];
-                to[1] = from[kLanes<T> + l];
-              }
-            }
-          }
-        }
-    }
-}
-
 // ---- inputs
-
-// parts.tile.work = the rows of `tiles` tiles from (row, column) of the grid on, forward, one
-// vector of a unit.
-template <class T>
-void forward_rows(const Problem& problem, const Tiling& tiling, const TileFft<T>& fft, const T* x,
-                  int64_t unit, int64_t vector, int64_t row, int64_t column, int64_t tiles,
-                  const Parts<T>& parts) {
-  const int64_t width = strip_width<T>(tiling, tiles);
-  const Strip<T> strip = strip_of(problem, tiling, x, unit, vector, row, column,
-                                  (tiles - 1) * tiling.columns.step + fft.across.kept);
-  for (int64_t i = 0; i < fft.down.kept; ++i) {
-    const bool any = i < tiling.rows.used && gather_row(problem, x, strip, i, width, parts.tile);
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      T* work = parts.tile.work + tile * work_size<T>(tiling);
-      if (any)
-        forward_row(fft, parts.tile.line + tile * tiling.columns.step * kLanes<T>, work, i);
-      else
-        __builtin_memset(work + i * fft.pitch, 0, size_t(fft.pitch) * sizeof(T));
-    }
-  }
-}
 
 // to = the spectra of `tiles` tiles from (row, column) of the grid on, one vector of a unit.
 template <class T>
@@ -245,7 +22,8 @@ void transform_inputs(const Problem& problem, const Tiling& tiling, const T* x, 
                       int64_t vector, int64_t row, int64_t column, int64_t tiles,
                       const Spectra<T>& to, const Parts<T>& parts) {
   const TileFft<T> fft = image_tile_fft<T>(tiling.rows, tiling.columns);
-  forward_rows(problem, tiling, fft, x, unit, vector, row, column, tiles, parts);
+  forward_rows(problem, tiling, fft, x, unit, vector, row, column, tiles, parts.tile,
+               {0, fft.down.kept});
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const int64_t place = (row - to.row) * to.columns + column - to.column + tile;
     forward_columns(fft, parts.tile.work + tile * work_size<T>(tiling),
@@ -319,29 +97,6 @@ CK_NOINLINE void multiply(const Tiling& tiling, const T* weights, int64_t vector
     }
 }
 
-// work: columns forward, times the one filter of a fused unit, and back.
-template <class T>
-CK_NOINLINE void filter_tile(const Tiling& tiling, const TileFft<T>& fft, const T* weights,
-                             const TileMemory<T>& memory) {
-  constexpr int64_t kPair = 2 * kLanes<T>;
-  const bool one = tiling.lanes == kTiles;
-  const auto multiply = [&](T* column, int64_t first, int64_t count) CK_LAMBDA {
-    const T* w = weights + first * (one ? 2 : kPair);
-    for (int64_t f = 0; f < count; ++f, column += kPair) {
-      if (!one) {  // the next column's, while this one is transformed back
-        __builtin_prefetch(w + (f + fft.down.size) * kPair, 0, 2);
-        __builtin_prefetch(w + (f + fft.down.size) * kPair + kLanes<T>, 0, 2);
-      }
-      const Vec<T> re = load(column), im = load(column + kLanes<T>);
-      const Vec<T> w_re = one ? splat(w[2 * f]) : load(w + f * kPair);
-      const Vec<T> w_im = one ? splat(w[2 * f + 1]) : load(w + f * kPair + kLanes<T>);
-      store(column, re * w_re - im * w_im);
-      store(column + kLanes<T>, re * w_im + im * w_re);
-    }
-  };
-  filter_columns(fft, memory.work, memory.line, multiply);
-}
-
 // ---- the kernel
 
 bool always(const Problem&) { return true; }
@@ -351,16 +106,19 @@ Sizes tile_sizes(const Problem& problem) {
   const Tiling tiling = tiling_of<T>(problem);
   Sizes bytes{};
   bytes.packed = packing_parts<T>(tiling, nullptr).bytes;
-  bytes.shared = shared_spectra<T>(tiling, nullptr).bytes;
+  bytes.shared = tiling.cuts > 1 ? cut_memory<T>(tiling, nullptr).bytes
+                                 : shared_spectra<T>(tiling, nullptr).bytes;
   bytes.scratch = scratch_parts<T>(tiling, nullptr).bytes;
   return bytes;
 }
 
 // Where spectra are shared, phase 0: a tile of one input vector; phase 1: some frequencies; phase
-// 2: one out vector of a tile. Otherwise phase 2 is all: one out vector of a band.
+// 2: one out vector of a tile. Where tiles are cut, each phase has their parts. Otherwise phase 2
+// is all: one out vector of a band.
 template <class T>
 int64_t tile_items(const Problem& problem, int64_t phase) {
   const Tiling tiling = tiling_of<T>(problem);
+  if (tiling.cuts > 1) return tiling.units * tiling.cuts;
   if (!tiling.shared)
     return phase < 2 ? 0
                      : ceil_div(tiling.grid_rows, tiling.band_rows) *
@@ -392,21 +150,6 @@ void run_inputs(const Problem& problem, const Tiling& tiling, int64_t begin, int
   }
 }
 
-// Tiles from (row, column) of the grid on whose only channel makes their only filter.
-template <class T>
-void run_fused(const Problem& problem, const Tiling& tiling, const T* weights, int64_t unit,
-               int64_t row, int64_t column, int64_t tiles, const Operands& operands,
-               const Parts<T>& parts) {
-  const TileFft<T> fft = image_tile_fft<T>(tiling.rows, tiling.columns);
-  forward_rows(problem, tiling, fft, static_cast<const T*>(operands.x), unit, 0, row, column, tiles,
-               parts);
-  TileMemory<T> memory = parts.tile;
-  for (int64_t tile = 0; tile < tiles; ++tile, memory.work += work_size<T>(tiling)) {
-    filter_tile(tiling, fft, weights + unit * tiling.frequencies * weight_width<T>(tiling), memory);
-    store_tile(problem, tiling, operands, unit, 0, row, column + tile, memory);
-  }
-}
-
 // Inverse and store of a row of tiles from (row, column) on whose spectra stand from `place` on,
 // the vector `which` of each.
 template <class T>
@@ -417,7 +160,8 @@ void store_tiles(const Problem& problem, const Tiling& tiling, const Operands& o
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const T* from = y.data + ((place + tile) * y.vectors + which) * 2 * kLanes<T>;
     inverse_columns(fft, from, y.step, parts.tile.work);
-    store_tile(problem, tiling, operands, unit, vector, row, column + tile, parts.tile);
+    store_tile(problem, tiling, operands, unit, vector, row, column + tile, parts.tile,
+               {0, tiling.rows.step});
   }
 }
 
@@ -481,8 +225,8 @@ void run_bands(const Problem& problem, const Tiling& tiling, int64_t begin, int6
     if (tiling.fused) {
       for (int64_t j = 0; j < rows; ++j)
         for (int64_t done = 0; done < columns; done += most)
-          run_fused(problem, tiling, weights, unit, row + j, column + done,
-                    min_of(most, columns - done), operands, parts);
+          run_fused(problem, tiling, unit, row + j, column + done, min_of(most, columns - done),
+                    operands, parts);
       continue;
     }
     if (band * tiling.units + unit != last) {  // else the last out vectors left them there
@@ -509,7 +253,9 @@ template <class T>
 void run_tiles(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
                const Operands& operands) {
   const Tiling& tiling = *static_cast<const Tiling*>(operands.packed);
-  if (!tiling.shared)
+  if (tiling.cuts > 1)
+    run_cut<T>(problem, tiling, phase, begin, end, operands);
+  else if (!tiling.shared)
     run_bands<T>(problem, tiling, begin, end, operands);
   else if (phase == 0)
     run_inputs<T>(problem, tiling, begin, end, operands);

@@ -57,7 +57,7 @@ void filter(int rows, int columns, const T* x, const T* w, T* y) {
   const TileFft<T> fft = tile_fft<T>(rows, columns);
   T *work = work_of(fft), *column = new T[size_t(rows) * 2 * kLanes<T>];
   half_forward(fft, x, work);
-  filter_columns(fft, work, column, [&](T* at, int64_t first, int64_t count) {
+  filter_columns(fft, work, column, 0, columns / 2 + 1, [&](T* at, int64_t first, int64_t count) {
     for (int64_t f = 0; f < count; ++f)
       for (int l = 0; l < kLanes<T>; ++l) {
         const T *b = w + (first + f) * 2 * kLanes<T> + l, *b_im = b + kLanes<T>;
