@@ -53,7 +53,8 @@ PixelGrid pixel_grid(const Problem& problem) {
   chunk = chunk < 2 ? 2 : chunk > kMostPanels ? kMostPanels : chunk;
   grid.chunks = (grid.panels + chunk - 1) / chunk;
   const int64_t panels = (grid.panels + grid.chunks - 1) / grid.chunks;
-  grid.pitch = (((panels * kPixelVecs + 1) * kLanes<T> / kLine<T> + 1) | 1) * kLine<T>;
+  const int64_t room = (panels * kPixelVecs + 1) * kLanes<T>;
+  grid.pitch = ((room / kLine<T> + 1) | 1) * kLine<T>;
   grid.tiles = (problem.k + kFilters - 1) / kFilters;
   const int64_t tile_work = panels * kPixelVecs * kLanes<T> * kFilters * problem.c;
   const int64_t most = item_work / tile_work < 1 ? 1 : item_work / tile_work;
