@@ -808,7 +808,7 @@ MUTANTS = [
         of_kernel("pointwise"),
     ),
     Mutant(
-        "csrc/kernels/pointwise.cpp",
+        "csrc/blocks/pointwise_filters.h",
         "if (k + j == filters) break;",
         "",
         "turned sums: filters past the last one are stored, too",
@@ -899,14 +899,14 @@ MUTANTS = [
         of_kernel("pointwise"),
     ),
     Mutant(
-        "csrc/kernels/pointwise.cpp",
+        "csrc/blocks/pointwise_filters.h",
         "if (!in_x && copied != block) {",
         "if (!in_x && copied < 0) {",
         "a later block of few pixels multiplies the first block's copy",
         of_kernel("pointwise"),
     ),
     Mutant(
-        "csrc/kernels/pointwise.cpp",
+        "csrc/blocks/pointwise_filters.h",
         "transpose<T>(sums + i * kPanel<T> + v * kLanes<T>,",
         "transpose<T>(sums + i * kPanel<T>,",
         "turned sums: the second vector of filters is the first again",

@@ -158,8 +158,8 @@ def test_work_falls_evenly_on_eight_threads(isa):
 
 @pytest.mark.xfail(
     strict=False,
-    reason="direct with filters in the lanes, pointwise with 65 items and the tiles of FFT on few "
-    "channels are too coarse: python -m bench items",
+    reason="direct with filters in the lanes and the tiles of FFT on few channels are too coarse: "
+    "python -m bench items",
 )
 @pytest.mark.parametrize("isa", _convkit.available_isas())
 def test_work_falls_evenly_on_many_threads(isa):
