@@ -31,22 +31,29 @@ CK_INLINE Vec<float> load_quads(const float* from, [[maybe_unused]] int64_t dist
 #else
 #define CK_SHUFFLE_QUADS(a, b, i, j, k, l) CK_SHUFFLE(a, b, i, j, k, l)
 #endif
+// rows[j][i] = from[i * from_step + j] for i < kLanes<float>, j < 4
+CK_INLINE void turn_four(const float* from, int64_t from_step, Vec<float> (&rows)[4]) {
+  const Vec<float> r0 = load_quads(from, 4 * from_step);
+  const Vec<float> r1 = load_quads(from + from_step, 4 * from_step);
+  const Vec<float> r2 = load_quads(from + 2 * from_step, 4 * from_step);
+  const Vec<float> r3 = load_quads(from + 3 * from_step, 4 * from_step);
+  const Vec<float> t0 = CK_SHUFFLE_QUADS(r0, r1, 0, kLanes<float>, 1, kLanes<float> + 1);
+  const Vec<float> t1 = CK_SHUFFLE_QUADS(r0, r1, 2, kLanes<float> + 2, 3, kLanes<float> + 3);
+  const Vec<float> t2 = CK_SHUFFLE_QUADS(r2, r3, 0, kLanes<float>, 1, kLanes<float> + 1);
+  const Vec<float> t3 = CK_SHUFFLE_QUADS(r2, r3, 2, kLanes<float> + 2, 3, kLanes<float> + 3);
+  rows[0] = CK_SHUFFLE_QUADS(t0, t2, 0, 1, kLanes<float>, kLanes<float> + 1);
+  rows[1] = CK_SHUFFLE_QUADS(t0, t2, 2, 3, kLanes<float> + 2, kLanes<float> + 3);
+  rows[2] = CK_SHUFFLE_QUADS(t1, t3, 0, 1, kLanes<float>, kLanes<float> + 1);
+  rows[3] = CK_SHUFFLE_QUADS(t1, t3, 2, 3, kLanes<float> + 2, kLanes<float> + 3);
+}
 // to[j * to_step + i] = from[i * from_step + j] for i, j < kLanes<float>
 CK_INLINE void turn(const float* from, int64_t from_step, float* to, int64_t to_step) {
   CK_UNROLL(4)
-  for (int part = 0; part < kLanes<float>; part += 4, from += 4, to += 4 * to_step) {
-    const Vec<float> r0 = load_quads(from, 4 * from_step);
-    const Vec<float> r1 = load_quads(from + from_step, 4 * from_step);
-    const Vec<float> r2 = load_quads(from + 2 * from_step, 4 * from_step);
-    const Vec<float> r3 = load_quads(from + 3 * from_step, 4 * from_step);
-    const Vec<float> t0 = CK_SHUFFLE_QUADS(r0, r1, 0, kLanes<float>, 1, kLanes<float> + 1);
-    const Vec<float> t1 = CK_SHUFFLE_QUADS(r0, r1, 2, kLanes<float> + 2, 3, kLanes<float> + 3);
-    const Vec<float> t2 = CK_SHUFFLE_QUADS(r2, r3, 0, kLanes<float>, 1, kLanes<float> + 1);
-    const Vec<float> t3 = CK_SHUFFLE_QUADS(r2, r3, 2, kLanes<float> + 2, 3, kLanes<float> + 3);
-    store(to, CK_SHUFFLE_QUADS(t0, t2, 0, 1, kLanes<float>, kLanes<float> + 1));
-    store(to + to_step, CK_SHUFFLE_QUADS(t0, t2, 2, 3, kLanes<float> + 2, kLanes<float> + 3));
-    store(to + 2 * to_step, CK_SHUFFLE_QUADS(t1, t3, 0, 1, kLanes<float>, kLanes<float> + 1));
-    store(to + 3 * to_step, CK_SHUFFLE_QUADS(t1, t3, 2, 3, kLanes<float> + 2, kLanes<float> + 3));
+  for (int part = 0; part < kLanes<float>; part += 4, from += 4) {
+    Vec<float> rows[4];
+    turn_four(from, from_step, rows);
+    CK_UNROLL(4)
+    for (int j = 0; j < 4; ++j, to += to_step) store(to, rows[j]);
   }
 }
 
