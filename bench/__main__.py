@@ -11,6 +11,7 @@ COMMANDS = {
     "compare": "what changed between two results, beyond the noise",
     "calibrate": "fit the coefficients of the costs",
     "choice": "auto against every forced algorithm",
+    "latency": "the slowest calls, also under a quota of processor time",
     "items": "how evenly work falls on many threads",
     "table": "results as tables for the pages",
 }

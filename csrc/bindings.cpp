@@ -195,7 +195,7 @@ PYBIND11_MODULE(_convkit, m) {
   m.def("available_isas", &available_isas);
   m.def("current_isa", &current_isa);
   m.def("select_isa", &select_isa, py::arg("name"));
-  m.def("available_threads", &available_threads);
+  m.def("available_threads", &available_threads, py::arg("root") = "");
   m.def("has_cpu_quota", &has_cpu_quota);
   m.def("cpu_quota", &cpu_quota, py::arg("root") = "");
   m.def("set_spin_microseconds", &set_spin_microseconds, py::arg("microseconds"));

@@ -107,6 +107,8 @@ int64_t threads_worth(const Problem& p) {
 
 Prepared::Prepared(const Kernel& kernel, const Problem& problem, const void* w)
     : kernel_(&kernel), problem_(problem), sizes_(kernel.sizes(problem)), packed_(sizes_.packed) {
+  for (int64_t phase = 0; phase < kernel.phases; ++phase)
+    items_.push_back(kernel.items(problem, phase));
   kernel.prepare(problem_, w, packed_.data());
   check_fence(packed_, "packed weights");
 }
@@ -115,9 +117,8 @@ void Prepared::run(const Problem& call, const void* x, void* y, const Epilogue& 
                    int threads, int64_t limit) const {
   const int64_t element = call.x_dtype == kFloat64 ? 8 : 4;
   const int64_t phases = kernel_->phases;
-  int64_t most = 1;  // items of the largest piece of work between two barriers
-  for (int64_t phase = 0; phase < phases; ++phase)
-    most = std::max(most, kernel_->items(call, phase));
+  // items of the largest piece of work between two barriers
+  int64_t most = std::max<int64_t>(1, *std::max_element(items_.begin(), items_.end()));
   if (phases == 1) most *= std::max<int64_t>(call.n, 1);
   int64_t lanes = std::max(1, threads);
   if (sizes_.scratch > 0)
@@ -145,7 +146,7 @@ void Prepared::run(const Problem& call, const void* x, void* y, const Epilogue& 
     kernel_->run(call, phase, begin, end, operands);
   };
   if (phases == 1) {
-    const int64_t items = kernel_->items(call, 0);
+    const int64_t items = items_[0];
     parallel_for(call.n * items, int(lanes), [&](int64_t begin, int64_t end, int thread) {
       for (int64_t i = begin; i < end;) {
         const int64_t image = i / items, stop = std::min(end, (image + 1) * items);
@@ -156,13 +157,16 @@ void Prepared::run(const Problem& call, const void* x, void* y, const Epilogue& 
   } else {
     for (int64_t image = 0; image < call.n; ++image)
       for (int64_t phase = 0; phase < phases; ++phase)
-        parallel_for(kernel_->items(call, phase), int(lanes),
+        parallel_for(items_[size_t(phase)], int(lanes),
                      [&](int64_t begin, int64_t end, int thread) {
                        range(image, phase, begin, end, thread);
                      });
   }
   for (const Memory& each : scratch) check_fence(each, "scratch");
   check_fence(shared, "shared scratch");
+  // The last first: the next call gets the latest block first, so each thread finds its own again,
+  // in its own core's cache.
+  while (!scratch.empty()) scratch.pop_back();
 }
 
 }  // namespace convkit

@@ -37,6 +37,7 @@ class Prepared {
   const Kernel* kernel_;
   Problem problem_;
   Sizes sizes_;
+  std::vector<int64_t> items_;  // of each phase: finding them may take as long as a small layer
   Memory packed_;
 };
 

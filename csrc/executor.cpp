@@ -29,22 +29,21 @@ void pause_briefly() {
 }
 
 // One range for each thread, as equal as can be: a range computes once what its items share, and
-// the weights or pixels that it reads pass through one core's cache. A thread that comes late finds
-// its range taken by one that was done.
+// the weights or pixels that it reads pass through one core's cache. Thread t begins with range t,
+// so that it reads what it wrote itself in the phase or the layer before; then it takes the ranges
+// of threads that have not begun.
 struct Job {
   RangeBody body;
   void* context;
   int64_t items;
-  int wanted;  // workers beside the caller
-  int joined = 0;
-  std::atomic<int64_t> next{0};
+  int threads;                         // the caller included, which is thread 0
+  std::atomic<bool>* begun = nullptr;  // a flag for each range
 
   void work(int thread) {
-    const int64_t ranges = wanted + 1;
-    for (;;) {
-      const int64_t range = next.fetch_add(1, std::memory_order_relaxed);
-      if (range >= ranges) return;
-      body(context, range * items / ranges, (range + 1) * items / ranges, thread);
+    for (int turn = 0; turn < threads; ++turn) {
+      const int64_t range = (thread + turn) % threads;
+      if (begun[range].exchange(true, std::memory_order_relaxed)) continue;
+      body(context, range * items / threads, (range + 1) * items / threads, thread);
     }
   }
 };
@@ -60,16 +59,20 @@ void spin_until(const Condition& holds) {
   }
 }
 
-// Workers wait for `epoch` to change, join the job if it still wants one, and go back to waiting.
+// Workers wait for `epoch` to change, join the job if it wants so many, and go back to waiting.
 class Pool {
  public:
   void run(Job& job) {
     std::unique_lock<std::mutex> turn(busy_, std::try_to_lock);
-    if (!turn.owns_lock()) return job.work(0);
-    while (workers_ < job.wanted && start_worker()) {}
+    if (!turn.owns_lock()) return job.body(job.context, 0, job.items, 0);
+    while (workers_ < job.threads - 1 && start_worker()) {}
+    if (int(begun_.size()) < job.threads) begun_ = std::vector<std::atomic<bool>>(job.threads);
+    for (int range = 0; range < job.threads; ++range)
+      begun_[range].store(false, std::memory_order_relaxed);
+    job.begun = begun_.data();
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      if (asleep_ > 0) keep_off_this_processor(job.wanted);
+      if (asleep_ > 0) keep_off_this_processor(job.threads);
       job_ = &job;
       epoch_.fetch_add(1, std::memory_order_release);
     }
@@ -93,7 +96,7 @@ class Pool {
  private:
   bool start_worker() {
     try {
-      std::thread worker([this] { serve(); });
+      std::thread worker([this, thread = workers_ + 1] { serve(thread); });
 #if defined(__linux__)
       pthread_setname_np(worker.native_handle(), "convkit");  // as top and debuggers show it
       handles_.push_back(worker.native_handle());
@@ -110,12 +113,12 @@ class Pool {
   // A sleeper may be woken behind the caller on its own processor, and stays there while both are
   // busy: then a job takes as long as on one thread, call after call. The caller's other processors
   // are left to it, where there are enough.
-  void keep_off_this_processor(int wanted) {
+  void keep_off_this_processor(int threads) {
 #if defined(__linux__)
     const int here = sched_getcpu();
     cpu_set_t allowed;
     if (here < 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-    if (CPU_COUNT(&allowed) > wanted) CPU_CLR(size_t(here), &allowed);
+    if (CPU_COUNT(&allowed) >= threads) CPU_CLR(size_t(here), &allowed);
     if (placed_ == handles_.size() && CPU_EQUAL(&allowed, &allowed_)) return;
     for (const pthread_t handle : handles_)
       pthread_setaffinity_np(handle, sizeof allowed, &allowed);
@@ -124,7 +127,7 @@ class Pool {
 #endif
   }
 
-  void serve() {
+  void serve(int thread) {
     uint64_t seen = 0;
     for (;;) {
       spin_until([&] { return epoch_.load(std::memory_order_acquire) != seen; });
@@ -134,8 +137,7 @@ class Pool {
       --asleep_;
       seen = epoch_.load(std::memory_order_relaxed);
       Job* job = job_;
-      if (!job || job->joined == job->wanted) continue;
-      const int thread = ++job->joined;
+      if (!job || thread >= job->threads) continue;
       ++active_;
       lock.unlock();
       job->work(thread);
@@ -151,6 +153,7 @@ class Pool {
   Job* job_ = nullptr;
   std::atomic<int> active_{0};
   int workers_ = 0, asleep_ = 0;
+  std::vector<std::atomic<bool>> begun_;  // of the job that runs
 #if defined(__linux__)
   std::vector<pthread_t> handles_;
   size_t placed_ = 0;  // workers that may run on allowed_ alone
@@ -215,13 +218,13 @@ double cpu_quota(const std::string& root) {
   return least;
 }
 
-int available_threads() {
+int available_threads(const std::string& root) {
   int threads = int(std::thread::hardware_concurrency());
 #if defined(__linux__)
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) threads = CPU_COUNT(&set);
 #endif
-  const double quota = cpu_quota();
+  const double quota = cpu_quota(root);
   if (quota > 0 && quota < threads) threads = int(std::ceil(quota));
   return threads < 1 ? 1 : threads;
 }
@@ -236,23 +239,25 @@ void parallel_for(int64_t items, int threads, RangeBody body, void* context) {
   if (items <= 0) return;
   if (threads > items) threads = int(items);
   if (threads <= 1) return body(context, 0, items, 0);
-  Job job{body, context, items, threads - 1};
+  Job job{body, context, items, threads};
   the_pool().run(job);
 }
 
-int threads_that_meet(int threads, double seconds) {
+std::vector<int> threads_that_meet(int threads, double seconds) {
+  std::vector<int> ran(size_t(threads), -1);
   std::atomic<int> met{0};
   std::atomic<bool> late{false};
   const auto limit = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
-  parallel_for(threads, threads, [&](int64_t, int64_t, int) {
+  parallel_for(threads, threads, [&](int64_t range, int64_t, int thread) {
     if (late) return;
     ++met;
     while (met < threads && !late) {
       std::this_thread::yield();
       if (std::chrono::steady_clock::now() >= limit) late = true;
     }
+    if (!late) ran[size_t(range)] = thread;
   });
-  return met;
+  return ran;
 }
 
 }  // namespace convkit

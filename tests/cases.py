@@ -303,6 +303,7 @@ _GROUPS = [
         padding_mode="reflect",
     ),
     _case("groups_5x5", (1, 4, 16, 17), (6, 2, 5, 5), groups=2, padding=2),
+    _case("groups_of_2_5x5_many", (1, 40, 12, 13), (40, 2, 5, 5), groups=20, padding=2),
 ]
 _DEPTHWISE = [
     _case("depthwise_3x3", (1, 7, 16, 17), (7, 1, 3, 3), groups=7, padding=1),
@@ -328,6 +329,13 @@ _DEPTHWISE = [
     _case("depthwise_1x1_stride_2", (1, 6, 5, 7), (12, 1, 1, 1), groups=6, stride=2),
     _case("depthwise_13x1", (1, 2, 20, 16), (2, 1, 13, 1), groups=2, padding=(6, 0)),
     _case("depthwise_31x31", (1, 2, 20, 22), (2, 1, 31, 31), groups=2, padding=15),
+    # Wrapped tiles, of whose rows and columns half is zeros; more channels than lanes.
+    _case("depthwise_27x27_over_14x14", (2, 19, 14, 14), (19, 1, 27, 27), groups=19, padding=13),
+    _case("depthwise_25x13_over_13x7", (1, 17, 13, 7), (17, 1, 25, 13), groups=17, padding=(12, 6)),
+    _case("depthwise_31x5_over_16x40", (1, 16, 16, 40), (16, 1, 31, 5), groups=16, padding=(15, 2)),
+    _case(
+        "depthwise_9x9_tiles", (1, 17, 30, 45), (17, 1, 9, 9), groups=17, padding=((4, 1), (0, 4))
+    ),
     _case("depthwise_31x31_over_14x14", (1, 2, 14, 14), (2, 1, 31, 31), groups=2, padding=15),
     _case("depthwise_wide", (1, 2, 4, 129), (2, 1, 3, 3), groups=2, padding=1),
     _case("depthwise_bands", (1, 2, 41, 50), (2, 1, 3, 3), groups=2, padding=1),
@@ -407,6 +415,9 @@ _POINTWISE = [
     _case("pointwise_padded_rows", (1, 5, 6, 7), (4, 5, 1, 1), padding=((1, 2), (0, 0))),
     _case("pointwise_padded_columns", (1, 5, 6, 7), (4, 5, 1, 1), padding=((0, 0), (1, 2))),
     _case("pointwise_strided_rows", (1, 5, 6, 7), (4, 5, 1, 1), stride=(2, 1)),
+    _case("pointwise_chunks", (1, 300, 17, 17), (19, 300, 1, 1)),
+    _case("pointwise_chunks_stride_2", (1, 200, 33, 34), (20, 200, 1, 1), stride=2),
+    _case("pointwise_parts", (1, 17, 5, 13), (70, 17, 1, 1)),
     _case("pointwise_dilated", (1, 12, 6, 7), (10, 12, 1, 1), dilation=3),
 ]
 _LANES = [

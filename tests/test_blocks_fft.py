@@ -26,6 +26,7 @@ FLAGS = {
 }
 DTYPES = ("float32", "float64")
 REAL, INVERSE_REAL, COMPLEX, INVERSE_COMPLEX = range(4)
+HALF = 4  # added to these: the codelet that reads, or writes back, half of the numbers
 # What the wide instruction sets and the baseline have in common, and what only the wide ones have.
 SIZES = (1, 8, 12, 16, 18, 20, 24, 28, 32, 36, 40, 48, 64, 72, 96, 128, 192, 256)
 FEWEST = {"float32": 11, "float64": 10}
@@ -165,6 +166,58 @@ class TestCodelets:
             half[size // 2, 1] = np.nan
         got = blocks.call("fft_transform", dtype, (INVERSE_REAL, size), [half], x.shape)
         close(got, size * x, dtype, size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dtype", DTYPES)
+class TestHalfCodelets:
+    """Of numbers whose second half is zeros, and back to the first half alone."""
+
+    @pytest.fixture
+    def kept(self, blocks, dtype, size):
+        if size not in blocks.sizes(dtype):
+            pytest.skip(f"{_convkit.current_isa()} has no {dtype} codelet of size {size}")
+        kept = blocks.library.fft_kept(dtype == "float64", size)
+        if kept == size:
+            pytest.skip("has no codelet of half the numbers")
+        assert 2 * kept == size
+        return kept
+
+    def test_complex(self, blocks, dtype, size, kept, rng):
+        lanes = blocks.lanes(dtype)
+        x = pairs(rng.standard_normal((kept, lanes)) + 1j * rng.standard_normal((kept, lanes)))
+        x = x.astype(dtype)
+        got = blocks.call("fft_transform", dtype, (COMPLEX + HALF, size), [x], (size, 2, lanes))
+        close(complexes(got), dft(size)[:, :kept] @ complexes(x.astype("d")), dtype, size)
+
+    def test_complex_back(self, blocks, dtype, size, kept, rng):
+        lanes = blocks.lanes(dtype)
+        x = pairs(rng.standard_normal((size, lanes)) + 1j * rng.standard_normal((size, lanes)))
+        x = x.astype(dtype)
+        shape = (size, 2, lanes)
+        got = blocks.call("fft_transform", dtype, (INVERSE_COMPLEX + HALF, size), [x], shape)
+        want = dft(size).conj()[:kept] @ complexes(x.astype("d"))
+        close(complexes(got[:kept]), want, dtype, size)
+        assert np.isnan(got[kept:]).all()
+
+    def test_real(self, blocks, dtype, size, kept, rng):
+        x = rng.standard_normal((kept, blocks.lanes(dtype))).astype(dtype)
+        shape = (size // 2 + 1, 2, x.shape[1])
+        got = blocks.call("fft_transform", dtype, (REAL + HALF, size), [x], shape)
+        close(complexes(got), dft(size)[: size // 2 + 1, :kept] @ x.astype("d"), dtype, size)
+
+    def test_inverse_real(self, blocks, dtype, size, kept, rng):
+        x = rng.standard_normal((size, blocks.lanes(dtype)))
+        half = pairs(dft(size)[: size // 2 + 1] @ x)
+        got = blocks.call("fft_transform", dtype, (INVERSE_REAL + HALF, size), [half], x.shape)
+        close(got[:kept], size * x[:kept], dtype, size)
+        assert np.isnan(got[kept:]).all()
+
+
+def test_some_sizes_have_codelets_of_half_the_numbers(blocks):
+    for dtype in DTYPES:
+        kept = {size: blocks.library.fft_kept(dtype == "float64", size) for size in (16, 32)}
+        assert kept == {16: 8, 32: 16}
 
 
 TILES = [(8, 8), (8, 12), (16, 8), (12, 24), (32, 16), (1, 16), (48, 1), (1, 1), (96, 8), (8, 128)]

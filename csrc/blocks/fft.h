@@ -27,9 +27,12 @@ template <class T>
 CK_INLINE int64_t fft_pitch(int64_t columns) {
   return ((columns / 2 + 1) | 1) * 2 * kLanes<T>;
 }
+// half: of a tile whose second half of the rows, or columns, is zeros before and not wanted after;
+// only down.kept rows and across.kept columns are then read and written.
 template <class T>
-CK_INLINE TileFft<T> tile_fft(int64_t rows, int64_t columns) {
-  return {codelets<T>(rows), codelets<T>(columns), fft_pitch<T>(columns)};
+CK_INLINE TileFft<T> tile_fft(int64_t rows, int64_t columns, bool half_rows = false,
+                              bool half_columns = false) {
+  return {codelets<T>(rows, half_rows), codelets<T>(columns, half_columns), fft_pitch<T>(columns)};
 }
 // work[row] = transform of the row at `from`.
 template <class T>
@@ -63,7 +66,7 @@ CK_INLINE void inverse_columns(const TileFft<T>& fft, const T* from, int64_t fro
   for (int64_t i = 1; i < middle; ++i) {
     const T* in = from + fft_column(rows, columns, i) * from_step;
     T* to = work + i * pair;
-    fft.down.complex(in + kLanes<T>, in, from_step, to + kLanes<T>, to, fft.pitch);
+    fft.down.back(in + kLanes<T>, in, from_step, to + kLanes<T>, to, fft.pitch);
   }
 }
 // Forward, multiply(column, first frequency, count) and inverse, column by column while it is in
@@ -82,7 +85,7 @@ CK_INLINE void filter_columns(const TileFft<T>& fft, T* work, T* column, Multipl
     } else {
       fft.down.complex(at, at + kLanes<T>, fft.pitch, column, column + kLanes<T>, pair);
       multiply(column, first, rows);
-      fft.down.complex(column + kLanes<T>, column, pair, at + kLanes<T>, at, fft.pitch);
+      fft.down.back(column + kLanes<T>, column, pair, at + kLanes<T>, at, fft.pitch);
     }
   }
 }

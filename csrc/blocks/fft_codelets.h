@@ -147,6 +147,26 @@ CK_INLINE void complex_fft(const Complex<T>* x, Complex<T>* y) {
     });
   }
 }
+// The same by decimation in frequency: y[a * kStep] of x[j]. Outputs nobody stores die from the
+// last and largest butterflies on, as inputs that are zeros do in the other.
+template <class T, int N, int kStep = 1>
+CK_INLINE void complex_fft_by_frequency(const Complex<T>* x, Complex<T>* y) {
+  if constexpr (N == 1) {
+    y[0] = x[0];
+  } else {
+    constexpr int R = radix(N), M = N / R;
+    Complex<T> part[R][M];
+    unroll<M>([&](auto k) CK_LAMBDA {
+      Complex<T> t[R];
+      unroll<R>([&](auto q) CK_LAMBDA { t[q] = x[k + M * q]; });
+      butterfly<T, R>(t);
+      unroll<R>([&](auto r)
+                    CK_LAMBDA { part[r][k] = twiddle<T, N, CK_VALUE(r) * CK_VALUE(k)>(t[r]); });
+    });
+    unroll<R>([&](auto r)
+                  CK_LAMBDA { complex_fft_by_frequency<T, M, kStep * R>(part[r], y + r * kStep); });
+  }
+}
 // y[a], a <= N / 2, of the real numbers x[j * kStep]; the others are their conjugates. What is not
 // stored dies as dead code.
 template <class T, int N, int kStep = 1>
@@ -206,23 +226,26 @@ CK_INLINE void real_inverse(const Complex<T>* y, Vec<T>* x) {
 template <class T>
 struct Codelets {
   int size;
+  int kept;  // inputs read, and outputs of an inverse written: of the others none is other than
+             // zero, none wanted
   void (*real)(const T* from, int64_t from_step, T* to, int64_t to_step);
   void (*inverse_real)(const T* from, int64_t from_step, T* to, int64_t to_step);
-  // re and im apart: swapped on both sides it is the inverse.
+  // re and im apart: swapped on both sides `back` is the inverse.
   void (*complex)(const T* re, const T* im, int64_t from_step, T* to_re, T* to_im, int64_t to_step);
+  void (*back)(const T* re, const T* im, int64_t from_step, T* to_re, T* to_im, int64_t to_step);
 };
-template <class T, int N>
+template <class T, int N, int kKept = N>
 void real_codelet(const T* from, int64_t from_step, T* to, int64_t to_step) {
-  Vec<T> x[N];
+  Vec<T> x[N] = {};
   Complex<T> y[N / 2 + 1];
-  unroll<N>([&](auto j) CK_LAMBDA { x[j] = load(from + j * from_step); });
+  unroll<kKept>([&](auto j) CK_LAMBDA { x[j] = load(from + j * from_step); });
   real_fft<T, N>(x, y);
   unroll<N / 2 + 1>([&](auto a) CK_LAMBDA {
     store(to + a * to_step, y[a].re);
     store(to + a * to_step + kLanes<T>, y[a].im);
   });
 }
-template <class T, int N>
+template <class T, int N, int kKept = N>
 void inverse_real_codelet(const T* from, int64_t from_step, T* to, int64_t to_step) {
   Complex<T> y[N / 2 + 1];
   Vec<T> x[N];
@@ -230,15 +253,27 @@ void inverse_real_codelet(const T* from, int64_t from_step, T* to, int64_t to_st
     y[a] = {load(from + a * from_step), load(from + a * from_step + kLanes<T>)};
   });
   real_inverse<T, N>(y, x);
-  unroll<N>([&](auto j) CK_LAMBDA { store(to + j * to_step, x[j]); });
+  unroll<kKept>([&](auto j) CK_LAMBDA { store(to + j * to_step, x[j]); });
 }
-template <class T, int N>
+template <class T, int N, int kKept = N>
 void complex_codelet(const T* re, const T* im, int64_t from_step, T* to_re, T* to_im,
                      int64_t to_step) {
-  Complex<T> x[N], y[N];
-  unroll<N>([&](auto j) CK_LAMBDA { x[j] = {load(re + j * from_step), load(im + j * from_step)}; });
+  Complex<T> x[N] = {}, y[N];
+  unroll<kKept>([&](auto j)
+                    CK_LAMBDA { x[j] = {load(re + j * from_step), load(im + j * from_step)}; });
   complex_fft<T, N>(x, y);
   unroll<N>([&](auto a) CK_LAMBDA {
+    store(to_re + a * to_step, y[a].re);
+    store(to_im + a * to_step, y[a].im);
+  });
+}
+template <class T, int N, int kKept>
+void back_codelet(const T* re, const T* im, int64_t from_step, T* to_re, T* to_im,
+                  int64_t to_step) {
+  Complex<T> x[N], y[N];
+  unroll<N>([&](auto j) CK_LAMBDA { x[j] = {load(re + j * from_step), load(im + j * from_step)}; });
+  complex_fft_by_frequency<T, N>(x, y);
+  unroll<kKept>([&](auto a) CK_LAMBDA {
     store(to_re + a * to_step, y[a].re);
     store(to_im + a * to_step, y[a].im);
   });
@@ -263,7 +298,26 @@ void turned_codelet(const T* re, const T* im, int64_t from_step, T* to_re, T* to
 }
 template <class T, int N>
 constexpr Codelets<T> codelets_of() {
-  return {N, real_codelet<T, N>, inverse_real_codelet<T, N>, complex_codelet<T, N>};
+  return {N,
+          N,
+          real_codelet<T, N>,
+          inverse_real_codelet<T, N>,
+          complex_codelet<T, N>,
+          complex_codelet<T, N>};
+}
+// Of as many zeros as other numbers: an image in a tile that is wrapped around it by a filter as
+// large. For sizes of 7, 12, 14, 16 and 32 pixels; for the others they are the whole ones.
+template <class T, int N>
+constexpr Codelets<T> half_codelets_of() {
+  if constexpr (N == 16 || N == 24 || N == 28 || N == 32 || N == 64)
+    return {N,
+            N / 2,
+            real_codelet<T, N, N / 2>,
+            inverse_real_codelet<T, N, N / 2>,
+            complex_codelet<T, N, N / 2>,
+            back_codelet<T, N, N / 2>};
+  else
+    return codelets_of<T, N>();
 }
 
 // e^(-2 pi i a b / (N1 N2)) for a < N1, b < N2: (cos, sin).
@@ -357,7 +411,11 @@ struct LongFft {
 };
 template <class T, int N1, int N2>
 constexpr Codelets<T> long_codelets_of() {
-  return {N1 * N2, LongFft<T, N1, N2>::real, LongFft<T, N1, N2>::inverse_real,
+  return {N1 * N2,
+          N1 * N2,
+          LongFft<T, N1, N2>::real,
+          LongFft<T, N1, N2>::inverse_real,
+          LongFft<T, N1, N2>::complex,
           LongFft<T, N1, N2>::complex};
 }
 
@@ -392,13 +450,16 @@ struct CodeletTable<T, std::integer_sequence<int, N...>> {
       codelets_of<T, N>()..., long_codelets_of<T, 8, 12>(), long_codelets_of<T, 8, 16>(),
       long_codelets_of<T, 16, 12>(), long_codelets_of<T, 16, 16>()};
   static constexpr int kCount = sizeof kTable / sizeof kTable[0];
+  static constexpr Codelets<T> kHalves[] = {half_codelets_of<T, N>()...};
+  static constexpr int kHalfCount = sizeof kHalves / sizeof kHalves[0];
 };
+// half: the numbers from size / 2 on are zeros, and what comes back there is not wanted.
 template <class T>
-CK_INLINE const Codelets<T>& codelets(int64_t size) {
+CK_INLINE const Codelets<T>& codelets(int64_t size, bool half = false) {
   typedef CodeletTable<T> Table;
   int i = 0;
   while (i + 1 < Table::kCount && Table::kTable[i].size < size) ++i;
-  return Table::kTable[i];
+  return half && i < Table::kHalfCount ? Table::kHalves[i] : Table::kTable[i];
 }
 
 // The sizes of complex transforms alone, for images: products of the lengths that every instruction

@@ -14,10 +14,10 @@ namespace {
 // What a tile passes through on its way.
 template <class T>
 struct TileMemory {
-  T* strip;  // the inputs of a row of tiles: [row][column] of vectors
-  T* rows;   // one row of every lane, and slack for whole vectors
-  T* work;   // a tile half transformed
-  T* line;   // one row of outputs as vectors; a column, where it is filtered at once
+  T* line;  // one row as vectors: of a strip of inputs, or of outputs; a column, where it is
+            // filtered at once
+  T* rows;  // one row of every lane, and slack for whole vectors
+  T* work;  // the tiles of a strip half transformed, or one back
 };
 
 CK_INLINE int64_t strip_columns(const Tiling& tiling, int64_t tiles) {
@@ -74,93 +74,128 @@ CK_INLINE void tile_of(const Tiling& tiling, int64_t lane, int64_t lanes, int64_
   }
 }
 
-// Vectors of lanes that begin at from[lane], `real` of them; the others are zeros. count columns,
-// one after the other.
+// to = vectors of lanes that begin at from[lane], `real` of them; the others are zeros. count
+// columns, one after the other. So many can be read from each lane: where that is more, columns
+// past count are overwritten, a vector's worth at most.
 template <class T>
 CK_INLINE void interleave(const T* const* from, int64_t real, int64_t offset, int64_t count,
-                          T* to) {
-  Vec<T> block[kLanes<T>];
+                          int64_t readable, T* to) {
   for (int64_t j = 0; j < count; j += kLanes<T>, to += kLanes<T> * kLanes<T>) {
-    const bool whole = count - j >= kLanes<T>;
-    if (real == kLanes<T> && whole) {
-      CK_UNROLL(16)
-      for (int l = 0; l < kLanes<T>; ++l) block[l] = load(from[l] + offset + j);
-    } else if (real == kLanes<T>) {
-      CK_UNROLL(16)
-      for (int l = 0; l < kLanes<T>; ++l) block[l] = load_first(from[l] + offset + j, count - j);
-    } else {
-      for (int l = 0; l < kLanes<T>; ++l)
-        block[l] =
-            l < real ? load_first(from[l] + offset + j, min_of(count - j, kLanes<T>)) : Vec<T>{};
+    if (real == kLanes<T> && readable - j >= kLanes<T>) {
+      transpose_rows<T>([&](int l) CK_LAMBDA { return from[l] + offset + j; },
+                        [&](int l, Vec<T> v) CK_LAMBDA { store(to + l * kLanes<T>, v); });
+      continue;
     }
+    Vec<T> block[kLanes<T>];
+    for (int l = 0; l < kLanes<T>; ++l)
+      block[l] =
+          l < real ? load_first(from[l] + offset + j, min_of(count - j, kLanes<T>)) : Vec<T>{};
     transpose<T>(block);
     CK_UNROLL(16)
     for (int l = 0; l < kLanes<T>; ++l) store(to + l * kLanes<T>, block[l]);
   }
 }
 
-// One column of padding: the lanes' pixels are apart.
+// Where the lanes of a strip read: `count` columns from (first_row, first_column) on, of which
+// [left, right) are the image's. Each lane of kTiles has columns of its own, read with their
+// padding.
 template <class T>
-CK_INLINE void gather_column(const Problem& problem, const T* x, const int64_t* channel,
-                             int64_t row, int64_t column, T* to) {
-  const int64_t source = source_column(problem, column);
-  for (int l = 0; l < kLanes<T>; ++l)
-    to[l] = source < 0 || channel[l] < 0
-                ? T(0)
-                : x[channel[l] * problem.x.c + row * problem.x.h + source * problem.x.w];
-}
-
-// strip[row][column] = the inputs of `tiles` tiles from (row, column) of the grid on, one vector of
-// a unit.
-template <class T>
-CK_NOINLINE void gather(const Problem& problem, const Tiling& tiling, const T* x, int64_t unit,
-                        int64_t vector, int64_t row, int64_t column, int64_t tiles, int64_t width,
-                        const TileMemory<T>& memory) {
-  const int64_t count = strip_columns(tiling, tiles);
+struct Strip {
   int64_t channel[kLanes<T>], first_row[kLanes<T>], first_column[kLanes<T>];
+  int64_t count, left, right;
+  int64_t real;               // lanes; those that pad come last
+  bool same;                  // all lanes are of one tile
+  bool beside;                // and their channels side by side, as in NHWC: vectors already
+  const T* plane[kLanes<T>];  // where lanes can be read as they stand: row 0, column `left`
+};
+template <class T>
+CK_INLINE Strip<T> strip_of(const Problem& problem, const Tiling& tiling, const T* x, int64_t unit,
+                            int64_t vector, int64_t row, int64_t column, int64_t count) {
+  Strip<T> strip;
+  strip.count = count;
+  strip.real = 0;
   for (int l = 0; l < kLanes<T>; ++l) {
     int64_t tile_row, tile_column;
     tile_of(tiling, l, kLanes<T>, row, column, tile_row, tile_column);
-    channel[l] = channel_of<T>(problem, tiling, unit, vector, l);
-    first_row[l] = tiling.rows.begin + tile_row * tiling.rows.step;
-    first_column[l] = tiling.columns.begin + tile_column * tiling.columns.step;
+    strip.channel[l] = channel_of<T>(problem, tiling, unit, vector, l);
+    strip.first_row[l] = tiling.rows.begin + tile_row * tiling.rows.step;
+    strip.first_column[l] = tiling.columns.begin + tile_column * tiling.columns.step;
+    if (strip.channel[l] >= 0) strip.real = l + 1;
   }
-  // Lanes of one tile meet the image at the same columns [left, right); each lane of kTiles has its
-  // own.
-  const bool same = tiling.lanes != kTiles;
-  const int64_t left = same ? max_of(0, min_of(-first_column[0], count)) : 0;
-  const int64_t right = same ? max_of(left, min_of(problem.w - first_column[0], count)) : count;
-  // Lanes that pad come last. Tiles beyond the last read zeros like padding.
-  int64_t real = 0;
-  while (real < kLanes<T> && channel[real] >= 0) ++real;
-  const bool direct = same && problem.x.w == 1;
-  const T* from[kLanes<T>];
-  for (int l = 0; direct && l < real; ++l)
-    from[l] = x + channel[l] * problem.x.c + first_column[l] + left;
-  for (int64_t i = 0; i < tiling.rows.used; ++i) {
-    T* to = memory.strip + i * width * kLanes<T>;
-    const int64_t source = source_row(problem, first_row[0] + i);
-    if (same && source < 0) {
-      __builtin_memset(to, 0, size_t(count * kLanes<T>) * sizeof(T));
-      continue;
-    }
-    for (int l = 0; !direct && l < real; ++l) {
-      const int64_t at = source_row(problem, first_row[l] + i), begin = first_column[l] + left;
+  strip.same = tiling.lanes != kTiles;
+  strip.left = strip.same ? max_of(0, min_of(-strip.first_column[0], strip.count)) : 0;
+  strip.right = strip.same
+                    ? max_of(strip.left, min_of(problem.w - strip.first_column[0], strip.count))
+                    : strip.count;
+  strip.beside = strip.same && strip.real > 0 && problem.x.c == 1 &&
+                 strip.channel[strip.real - 1] - strip.channel[0] == strip.real - 1;
+  for (int l = 0; l < strip.real; ++l)
+    strip.plane[l] =
+        x + strip.channel[l] * problem.x.c + (strip.first_column[l] + strip.left) * problem.x.w;
+  return strip;
+}
+
+// One column of padding: the lanes' pixels are apart.
+template <class T>
+CK_INLINE void gather_column(const Problem& problem, const T* x, const Strip<T>& strip, int64_t row,
+                             int64_t column, T* to) {
+  const int64_t source = source_column(problem, strip.first_column[0] + column);
+  if (source < 0) return store(to, Vec<T>{});
+  for (int l = 0; l < kLanes<T>; ++l)
+    to[l] = l < strip.real
+                ? x[strip.channel[l] * problem.x.c + row * problem.x.h + source * problem.x.w]
+                : T(0);
+}
+
+// count vectors of lanes that stand side by side, `step` apart; the lanes from `real` on are zeros.
+template <class T>
+CK_INLINE void copy_lanes(const T* from, int64_t step, int64_t real, int64_t count, T* to) {
+  if (real == kLanes<T>) {
+    for (int64_t j = 0; j < count; ++j) store(to + j * kLanes<T>, load(from + j * step));
+  } else {
+    for (int64_t j = 0; j < count; ++j)
+      store(to + j * kLanes<T>, load_first(from + j * step, real));
+  }
+}
+
+// line = row i of a strip as vectors. False, and nothing written, if all of it is zero.
+template <class T>
+CK_NOINLINE bool gather_row(const Problem& problem, const T* x, const Strip<T>& strip, int64_t i,
+                            int64_t width, const TileMemory<T>& memory) {
+  const int64_t source = source_row(problem, strip.first_row[0] + i);
+  const int64_t left = strip.left, right = strip.right;
+  T* to = memory.line;
+  if (strip.same && source < 0) return false;
+  if (strip.same && problem.x.w == 1) {
+    // Rows that follow each other without a gap may be read past their ends, but for the last.
+    const int64_t rest = problem.x.h == problem.w
+                             ? (problem.h - source) * problem.w - strip.first_column[0] - left
+                             : right - left;
+    interleave<T>(strip.plane, strip.real, source * problem.x.h, right - left, rest,
+                  to + left * kLanes<T>);
+  } else if (strip.beside) {
+    copy_lanes(strip.plane[0] + source * problem.x.h, problem.x.w, strip.real, right - left,
+               to + left * kLanes<T>);
+  } else {
+    const T* from[kLanes<T>];
+    for (int l = 0; l < strip.real; ++l) {
+      const int64_t at = source_row(problem, strip.first_row[l] + i);
+      const int64_t begin = strip.first_column[l] + left;
       if (problem.x.w == 1 && at >= 0 && begin >= 0 && begin + right - left <= problem.w) {
-        from[l] = x + channel[l] * problem.x.c + at * problem.x.h + begin;
+        from[l] = strip.plane[l] + at * problem.x.h;
       } else {
-        read_row(problem, x, channel[l], first_row[l] + i, begin, right - left,
+        read_row(problem, x, strip.channel[l], strip.first_row[l] + i, begin, right - left,
                  memory.rows + l * width);
         from[l] = memory.rows + l * width;
       }
     }
-    interleave<T>(from, real, direct ? source * problem.x.h : 0, right - left,
-                  to + left * kLanes<T>);
-    for (int64_t j = 0; j < left; ++j)
-      gather_column(problem, x, channel, source, first_column[0] + j, to + j * kLanes<T>);
-    for (int64_t j = right; j < count; ++j)
-      gather_column(problem, x, channel, source, first_column[0] + j, to + j * kLanes<T>);
+    interleave<T>(from, strip.real, 0, right - left, right - left, to + left * kLanes<T>);
   }
+  for (int64_t j = 0; j < left; ++j)
+    gather_column(problem, x, strip, source, j, to + j * kLanes<T>);
+  for (int64_t j = right; j < strip.count; ++j)
+    gather_column(problem, x, strip, source, j, to + j * kLanes<T>);
+  return true;
 }
 
 // The epilogue and the store of one out vector of a tile whose columns stand in memory.work.
@@ -168,7 +203,7 @@ template <class T>
 CK_NOINLINE void store_tile(const Problem& problem, const Tiling& tiling, const Operands& operands,
                             int64_t unit, int64_t vector, int64_t row, int64_t column,
                             const TileMemory<T>& memory) {
-  const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
+  const TileFft<T> fft = image_tile_fft<T>(tiling.rows, tiling.columns);
   const Epilogue& epilogue = operands.epilogue;
   const T* residual = static_cast<const T*>(epilogue.residual);
   const bool contiguous = problem.y.w == 1 && (!residual || problem.residual.w == 1);
@@ -200,25 +235,25 @@ CK_NOINLINE void store_tile(const Problem& problem, const Tiling& tiling, const 
   for (int64_t i = 0; i < most; ++i) {
     inverse_row(fft, memory.work, i, memory.line);
     for (int64_t j = 0; j < tiling.columns.step; j += kLanes<T>) {
-      Vec<T> block[kLanes<T>];
-      for (int l = 0; l < kLanes<T>; ++l) block[l] = load(memory.line + (j + l) * kLanes<T>);
-      transpose<T>(block);
+      const auto line = [&](int column)
+                            CK_LAMBDA { return memory.line + (j + column) * kLanes<T>; };
       if (!contiguous) {
-        for (int l = 0; l < kLanes<T>; ++l) store(memory.rows + l * width + j, block[l]);
+        transpose_rows<T>(
+            line, [&](int l, Vec<T> v) CK_LAMBDA { store(memory.rows + l * width + j, v); });
         continue;
       }
-      for (int l = 0; l < kLanes<T>; ++l) {
-        const int64_t count = min_of(columns[l] - j, kLanes<T>);
-        if (i >= rows[l] || count <= 0) continue;
-        Vec<T> v = block[l] + splat(bias[l]);
-        if (count == kLanes<T>) {
+      transpose_rows<T>(line, [&](int l, Vec<T> v) CK_LAMBDA {
+        const int64_t count = i < rows[l] ? columns[l] - j : 0;
+        if (count <= 0) return;
+        v += splat(bias[l]);
+        if (count >= kLanes<T>) {
           if (residual) v += load(add[l] + i * problem.residual.h + j);
           store(to[l] + i * problem.y.h + j, activated<T>(epilogue, v));
         } else {
           if (residual) v += load_first(add[l] + i * problem.residual.h + j, count);
           store_first(to[l] + i * problem.y.h + j, count, activated<T>(epilogue, v));
         }
-      }
+      });
     }
     if (contiguous) continue;
     for (int l = 0; l < kLanes<T>; ++l)

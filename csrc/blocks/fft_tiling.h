@@ -34,7 +34,7 @@ struct Tiling {
   int64_t depth;                           // channels that meet in one output, per piece
   int64_t grid_rows, grid_columns;         // output tiles (kTiles: vectors of tiles)
   int64_t band_rows, band_columns;         // tiles whose products are done together
-  int64_t strip;                           // tiles of a row gathered, or stored, together
+  int64_t strip;                           // tiles of a row gathered together, at most
   bool fused;                              // one channel makes one filter: no spectrum is kept
   bool shared;  // inputs transformed by all threads together, in a phase of its own
 };
@@ -88,6 +88,14 @@ int64_t axes_of(int64_t in, int64_t out, int64_t taps, int64_t before, bool zero
   return count;
 }
 
+// Of a tile of images; filters fill it otherwise.
+template <class T>
+CK_INLINE TileFft<T> image_tile_fft(const Axis& rows, const Axis& columns) {
+  const auto half = [](const Axis& axis)
+                        CK_LAMBDA { return 2 * max_of(axis.used, axis.step) <= axis.size; };
+  return tile_fft<T>(rows.size, columns.size, half(rows), half(columns));
+}
+
 CK_INLINE double log2_of(int64_t size) {  // straight between powers of two
   int bits = 0;
   while ((int64_t(2) << bits) <= size) ++bits;
@@ -104,8 +112,8 @@ constexpr int64_t kBandTiles = 16;
 constexpr int64_t kBandBytes = 6 << 20;
 // Lanes of groups use a weight once a tile: only the strip that is transposed together gains.
 constexpr int64_t kGroupTiles = 4;
-constexpr int64_t kFewItems = 8, kManyStrips = 32;
-constexpr int64_t kCachedWeights = 4 << 20, kSharedBytes = 8 << 20;
+constexpr int64_t kFewItems = 8;
+constexpr int64_t kCachedWeights = 4 << 20, kSharedBytes = 8 << 20, kStripBytes = 768 << 10;
 
 // From memory: between other work, weights of megabytes seldom stay in the last cache.
 constexpr double kWeightBytesPerCycle = 7;
@@ -133,12 +141,18 @@ CK_INLINE int64_t cut_bands(Tiling& tiling, int64_t wanted) {
   return ceil_div(rows, tiling.band_rows) * ceil_div(columns, tiling.band_columns);
 }
 
-// Strips, at least `wanted` over all rows of tiles where there are so many tiles. A strip is
-// transposed once for all its tiles; the longest stays within the second cache.
-CK_INLINE void cut_strips(Tiling& tiling, int64_t wanted) {
+// A tile half transformed, in scalars.
+template <class T>
+CK_INLINE int64_t work_size(const Tiling& tiling) {
+  return tiling.rows.size * fft_pitch<T>(tiling.columns.size);
+}
+// Inputs are transposed once for all tiles of a strip, whose half-transformed tiles stay within the
+// second cache.
+template <class T>
+CK_INLINE void cut_strips(Tiling& tiling) {
   const int64_t columns = tiling.band_columns + tiling.columns.pieces - 1;
-  const int64_t parts = max_of(1, min_of(columns, ceil_div(wanted, tiling.grid_rows)));
-  tiling.strip = tiling.lanes == kTiles ? 1 : min_of(ceil_div(columns, parts), 16);
+  const int64_t most = kStripBytes / (work_size<T>(tiling) * int64_t(sizeof(T)));
+  tiling.strip = tiling.lanes == kTiles ? 1 : max_of(1, min_of(columns, min_of(most, 16)));
 }
 
 // Fills in all that follows from the tile and the lanes.
@@ -175,8 +189,7 @@ void lay_out(const Problem& problem, Tiling& tiling) {
   if (tiling.shared) {
     tiling.band_rows = tiling.grid_rows;
     tiling.band_columns = tiling.grid_columns;
-    cut_strips(tiling,
-               kManyStrips / (tiling.units * min_of(tiling.in_vectors, tiling.out_vectors)));
+    cut_strips<T>(tiling);
     return;
   }
   int64_t wanted = tiling.lanes == kFilters  ? kBandTiles
@@ -192,7 +205,7 @@ void lay_out(const Problem& problem, Tiling& tiling) {
         min_of(wanted, max_of(least, tiling.grid_rows * tiling.grid_columns * vectors / kFewItems));
     cut_bands(tiling, wanted);
   }
-  cut_strips(tiling, 1);
+  cut_strips<T>(tiling);
 }
 
 // Cycles, roughly: only comparisons count.

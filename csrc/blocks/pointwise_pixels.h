@@ -25,52 +25,65 @@ CK_INLINE bool flat_output(const Problem& problem, const Operands& operands) {
   return rows_follow(problem, problem.y) &&
          (!operands.epilogue.residual || rows_follow(problem, problem.residual));
 }
+CK_INLINE bool rows_of_vectors(const Problem& problem, const Operands& operands) {
+  return problem.y.w == 1 && (!operands.epilogue.residual || problem.residual.w == 1);
+}
 CK_INLINE bool unpadded(const Problem& problem) {
   return (problem.pad_top | problem.pad_bottom | problem.pad_left | problem.pad_right) == 0;
 }
 
 // ---- copies ----------------------------------------------------------------------------------
 
-// Where a vector of pixels goes: channel c to to + c pitch.
-template <class T>
-struct Spot {
-  T* to;
-  int64_t pitch;
-};
-
-// to[i] = every second element of from, i < count; nothing past the last one is read.
-template <class T>
-CK_INLINE void read_even(const T* from, int64_t count, T* to) {
+// to[i] = from[kStep i] for i < count and zeros up to a whole vector; nothing past the last element
+// is read.
+template <class T, int kStep>
+CK_INLINE void copy_run(const T* from, int64_t count, T* to) {
   for (int64_t i = 0; i < count; i += kLanes<T>) {
-    const int64_t left = 2 * (count - i) - 1;
-    const T* at = from + 2 * i;
-    if (left >= 2 * kLanes<T>)
+    const int64_t left = kStep * (count - i) - (kStep - 1);
+    const T* at = from + kStep * i;
+    if constexpr (kStep == 1) {
+      store(to + i, left >= kLanes<T> ? load(at) : load_first(at, left));
+    } else if (left >= 2 * kLanes<T>) {
       store(to + i, even_lanes<T>(load(at), load(at + kLanes<T>)));
-    else if (left > kLanes<T>)
+    } else if (left > kLanes<T>) {
       store(to + i, even_lanes<T>(load(at), load_first(at + kLanes<T>, left - kLanes<T>)));
-    else
+    } else {
       store(to + i, even_lanes<T>(load_first(at, left), Vec<T>{}));
+    }
   }
 }
 
-// line[i] = pixel first + i of channel c for i < count. Up to a vector past that is overwritten.
-template <class T>
-CK_NOINLINE void read_line(const Problem& problem, const T* x, int64_t c, int64_t first,
-                           int64_t count, T* line) {
-  if (in_place(problem)) {
-    __builtin_memcpy(line, x + (c * problem.x.c + first), size_t(count) * sizeof(T));
-    return;
+// Rows of pixels that stand kStep apart, without padding: each run of a row goes behind the one
+// before it, over what that one's last vector wrote too much.
+template <class T, int kStep>
+CK_NOINLINE void copy_rows(const Problem& problem, const T* x, int64_t first, int64_t count, T* to,
+                           int64_t pitch) {
+  const int64_t p = first / problem.q, q = first % problem.q,
+                x_row = problem.stride_h * problem.x.h;
+  const int64_t head = problem.q - q < count ? problem.q - q : count;
+  x += p * x_row;
+  for (int64_t c = 0; c < problem.c; ++c, x += problem.x.c, to += pitch) {
+    copy_run<T, kStep>(x + kStep * q, head, to);
+    const T* row = x + x_row;
+    for (int64_t i = head; i < count; i += problem.q, row += x_row)
+      copy_run<T, kStep>(row, problem.q < count - i ? problem.q : count - i, to + i);
+    store(to + count, Vec<T>{});
   }
-  const bool even = problem.stride_w == 2 && problem.x.w == 1 && unpadded(problem);
-  int64_t p = first / problem.q, q = first % problem.q;
-  for (int64_t i = 0; i < count; ++p, q = 0) {
-    const int64_t run = problem.q - q < count - i ? problem.q - q : count - i;
-    if (even)
-      read_even(x + (c * problem.x.c + p * problem.stride_h * problem.x.h + 2 * q), run, line + i);
-    else
+}
+
+// Any padding and strides.
+template <class T>
+CK_NOINLINE void copy_padded(const Problem& problem, const T* x, int64_t first, int64_t count,
+                             T* to, int64_t pitch) {
+  for (int64_t c = 0; c < problem.c; ++c, to += pitch) {
+    int64_t p = first / problem.q, q = first % problem.q;
+    for (int64_t i = 0; i < count; ++p, q = 0) {
+      const int64_t run = problem.q - q < count - i ? problem.q - q : count - i;
       read_every(problem, x, c, p * problem.stride_h - problem.pad_top,
-                 q * problem.stride_w - problem.pad_left, problem.stride_w, run, line + i);
-    i += run;
+                 q * problem.stride_w - problem.pad_left, problem.stride_w, run, to + i);
+      i += run;
+    }
+    store(to + count, Vec<T>{});
   }
 }
 
@@ -78,13 +91,12 @@ CK_NOINLINE void read_line(const Problem& problem, const T* x, int64_t c, int64_
 // registers. Lanes past the last pixel repeat it.
 template <class T>
 CK_NOINLINE void turn_pixels(const Problem& problem, const T* x, int64_t first, int64_t count,
-                             const Spot<T>& spot) {
+                             T* to, int64_t pitch) {
   const T* pixel[kLanes<T>];
   for (int64_t i = 0; i < kLanes<T>; ++i) {
     const int64_t at = first + (i < count ? i : count - 1), p = at / problem.q, q = at % problem.q;
     pixel[i] = x + p * problem.stride_h * problem.x.h + q * problem.stride_w * problem.x.w;
   }
-  T* to = spot.to;
   for (int64_t c = 0; c < problem.c; c += kLanes<T>) {
     const int64_t left = problem.c - c;
     Vec<T> a[kLanes<T>];
@@ -93,30 +105,23 @@ CK_NOINLINE void turn_pixels(const Problem& problem, const T* x, int64_t first, 
       a[i] = left < kLanes<T> ? load_first(pixel[i] + c, left) : load(pixel[i] + c);
     transpose<T>(a);
     CK_UNROLL(16)
-    for (int i = 0; i < kLanes<T>; ++i, to += spot.pitch)
+    for (int i = 0; i < kLanes<T>; ++i, to += pitch)
       if (i < left) store(to, a[i]);
   }
 }
 
-// Vector v of the pixels [first, first + count) of every channel goes to spots[v]; lanes past the
-// last pixel are finite whenever x is. line: scratch of count and two vectors. spots is changed.
+// to[c pitch + i] = pixel first + i of channel c, i < count; the rest of the last vector is finite
+// whenever x is, and up to a vector past count is overwritten.
 template <class T>
-CK_NOINLINE void copy_pixels(const Problem& problem, const T* x, int64_t first, int64_t count,
-                             T* line, Spot<T>* spots) {
-  const int64_t vecs = (count + kLanes<T> - 1) / kLanes<T>;
-  if (problem.x.c == 1 && problem.x.w != 1 && unpadded(problem)) {
-    for (int64_t v = 0, i = 0; v < vecs; ++v, i += kLanes<T>)
-      turn_pixels(problem, x, first + i, count - i, spots[v]);
-    return;
-  }
-  for (int64_t c = 0; c < problem.c; ++c) {
-    read_line(problem, x, c, first, count, line);
-    store(line + count, Vec<T>{});
-    for (int64_t v = 0; v < vecs; ++v) {
-      store(spots[v].to, load(line + v * kLanes<T>));
-      spots[v].to += spots[v].pitch;
-    }
-  }
+CK_INLINE void copy_pixels(const Problem& problem, const T* x, int64_t first, int64_t count, T* to,
+                           int64_t pitch) {
+  const int64_t step = problem.x.w == 1 && unpadded(problem) ? problem.stride_w : 0;
+  if (step == 1) return copy_rows<T, 1>(problem, x, first, count, to, pitch);
+  if (step == 2) return copy_rows<T, 2>(problem, x, first, count, to, pitch);
+  if (problem.x.c != 1 || !unpadded(problem))
+    return copy_padded(problem, x, first, count, to, pitch);
+  for (int64_t i = 0; i < count; i += kLanes<T>)
+    turn_pixels(problem, x, first + i, count - i, to + i, pitch);
 }
 
 // ---- fetching ahead --------------------------------------------------------------------------

@@ -19,8 +19,21 @@ struct Product {
   Fetch<T> fetch;
 };
 
+// Fetches the lines of one row of a tile of y, or of the residual, that is about to be needed.
+template <class T, int kVecs, int kWrite>
+CK_INLINE void fetch_row(const T* at) {
+  for (int64_t j = 0; j < kVecs * kLanes<T>; j += kLine<T>) __builtin_prefetch(at + j, kWrite, 3);
+  __builtin_prefetch(at + kVecs * kLanes<T> - 1, kWrite, 3);
+}
+
+// Depths between two rows of y that are fetched: all at once they hold every buffer for lines that
+// come, which b needs, too.
+constexpr int kRowDepths = 2;
+
+// out: where the tile's rows will be stored, out_pitch apart, or null.
 template <class T, int kRows, int kVecs, bool kKeep>
-CK_INLINE void product(const Product<T>& of, Vec<T> (&sum)[kRows][kVecs]) {
+CK_INLINE void product(const Product<T>& of, const T* out, int64_t out_pitch,
+                       Vec<T> (&sum)[kRows][kVecs]) {
   const T *a = of.a, *b = of.b;
   T* keep = of.keep;
   const auto one_depth = [&]() __attribute__((always_inline)) {
@@ -41,6 +54,12 @@ CK_INLINE void product(const Product<T>& of, Vec<T> (&sum)[kRows][kVecs]) {
     a += of.a_depth;
     b += of.b_depth;
   };
+  // The lines of x need depths, too.
+  if (out && of.depth < kRows * kRowDepths + of.fetch.count) {
+    CK_UNROLL(32)
+    for (int i = 0; i < kRows; ++i) fetch_row<T, kVecs, 1>(out + i * out_pitch);
+    out = nullptr;
+  }
   Vec<T> total[kRows][kVecs];
   Fetch<T> fetch = of.fetch;
   for (int64_t done = 0;;) {
@@ -50,6 +69,15 @@ CK_INLINE void product(const Product<T>& of, Vec<T> (&sum)[kRows][kVecs]) {
     for (int i = 0; i < kRows; ++i) {
       CK_UNROLL(8)
       for (int v = 0; v < kVecs; ++v) sum[i][v] = Vec<T>{};
+    }
+    if (out) {
+      for (int i = 0; i < kRows; ++i, out += out_pitch) {
+        fetch_row<T, kVecs, 1>(out);
+        CK_UNROLL(4)
+        for (int j = 0; j < kRowDepths; ++j) one_depth();
+      }
+      done = kRows * kRowDepths;
+      out = nullptr;
     }
     for (; done < stop && fetch.count > 0; ++done) {
       fetch_line(fetch);

@@ -133,15 +133,52 @@ CK_INLINE void transpose(Vec<T> (&a)[kLanes<T>]) {
 #endif
 }
 
-// to[j * to_row + i] = from[i * from_row + j] for i, j < lanes
+// 128 bits from each of as many rows as a vector has such blocks. Half of a transpose is done by
+// these loads, which leaves the shuffles of the port that would bound it.
+template <class T>
+CK_INLINE Vec<T> load_blocks([[maybe_unused]] const T* const (&rows)[kVectorBytes / 16]) {
+#if defined(__AVX512F__)
+  const auto piece = [&](int i) __attribute__((always_inline)) {
+    return _mm_loadu_ps(reinterpret_cast<const float*>(rows[i]));
+  };
+  __m512 v = _mm512_insertf32x4(_mm512_castps128_ps512(piece(0)), piece(1), 1);
+  v = _mm512_insertf32x4(v, piece(2), 2);
+  return Vec<T>(_mm512_insertf32x4(v, piece(3), 3));
+#elif defined(__AVX2__)
+  return Vec<T>(_mm256_insertf128_ps(
+      _mm256_castps128_ps256(_mm_loadu_ps(reinterpret_cast<const float*>(rows[0]))),
+      _mm_loadu_ps(reinterpret_cast<const float*>(rows[1])), 1));
+#else
+  return load(rows[0]);
+#endif
+}
+// to(j, v) for every j < lanes, with v[i] = row(i)[j] for i < lanes.
+template <class T, class Row, class To>
+CK_INLINE void transpose_rows(const Row& row, const To& to) {
+  constexpr int kBlock = 16 / int(sizeof(T)), kBlocks = kLanes<T> / kBlock;
+  CK_UNROLL(4)
+  for (int g = 0; g < kBlocks; ++g) {
+    Vec<T> a[kBlock];
+    CK_UNROLL(4)
+    for (int i = 0; i < kBlock; ++i) {
+      const T* rows[kBlocks];
+      CK_UNROLL(4)
+      for (int b = 0; b < kBlocks; ++b) rows[b] = row(b * kBlock + i) + g * kBlock;
+      a[i] = load_blocks<T>(rows);
+    }
+    transpose_blocks(a);
+    CK_UNROLL(4)
+    for (int i = 0; i < kBlock; ++i) to(g * kBlock + i, a[i]);
+  }
+}
+
+// to[j * to_row + i] = from[i * from_row + j] for i, j < lanes. Apart: a part is stored before the
+// next is read.
 template <class T>
 CK_INLINE void transpose(const T* from, int64_t from_row, T* to, int64_t to_row) {
-  Vec<T> a[kLanes<T>];
-  CK_UNROLL(16)
-  for (int i = 0; i < kLanes<T>; ++i) a[i] = load(from + i * from_row);
-  transpose<T>(a);
-  CK_UNROLL(16)
-  for (int i = 0; i < kLanes<T>; ++i) store(to + i * to_row, a[i]);
+  transpose_rows<T>([&](int i) __attribute__((always_inline)) { return from + i * from_row; },
+                    [&](int j, Vec<T> v)
+                        __attribute__((always_inline)) { store(to + j * to_row, v); });
 }
 
 }  // namespace CONVKIT_ISA

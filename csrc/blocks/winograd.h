@@ -20,8 +20,9 @@ namespace {
 // (without FMA) a product.
 constexpr int kMostRows = kRegisters == 32 ? 14 : kFma ? 6 : 4;
 constexpr int64_t kStretch = 32;  // channels whose half-transformed weights are finished at a time
-constexpr int64_t kJoined = 20;   // rows of up to so many outputs are finished together
-constexpr int64_t kLine = 16;     // floats between planes: powers of two fall into one cache set
+constexpr int64_t kStripTiles = 7;  // their rows of inputs stay in the first-level cache
+constexpr int64_t kJoined = 28;     // rows of up to so many outputs are finished together
+constexpr int64_t kLine = 16;       // floats between planes: powers of two fall into one cache set
 // As many floats as there are doubles in a vector.
 typedef float HalfVector __attribute__((vector_size(kVectorBytes / 2), aligned(4), may_alias));
 
@@ -30,7 +31,7 @@ typedef float HalfVector __attribute__((vector_size(kVectorBytes / 2), aligned(4
 struct Parts {
   float* inputs;   // [point][channel block][tile][kWide]
   float* sums;     // [point][tile][kGroup]
-  float* pixels;   // rows of pixels x kWide lanes: the block's inputs, later a tile row's outputs
+  float* pixels;   // x kWide lanes: rows of inputs of a strip, later a tile row's outputs
   float* weights;  // [2 points][kStretch][kGroup], of half-transformed ones
   float* planes;   // rows of outputs of kWide filters
   int64_t input_point, sum_point, plane;
@@ -39,6 +40,11 @@ struct Parts {
 };
 // Floats of a plane of `pixels` outputs and what the last turn writes beside them.
 CK_INLINE int64_t plane_of(int64_t pixels) { return (pixels + kWide - 1) / kWide * kWide + kLine; }
+// Pixels between rows of inputs of a strip; turns overwrite up to kWide - 1 after each row.
+template <class Tile>
+constexpr int64_t strip_pitch() {
+  return Tile::kOutputs * (kStripTiles - 1) + Tile::kPoints + kWide - 1;
+}
 template <class Tile>
 CK_INLINE Parts parts_of(const Blocking& b, bool half, bool own_inputs, void* base) {
   constexpr int64_t m = Tile::kOutputs, points = Tile::kPoints * Tile::kPoints;
@@ -49,8 +55,8 @@ CK_INLINE Parts parts_of(const Blocking& b, bool half, bool own_inputs, void* ba
   parts.block_inputs = points * parts.input_point;
   const int64_t columns = b.tiles < b.columns.tiles ? b.tiles : b.columns.tiles;  // of a block
   parts.plane = plane_of(m * (columns > kJoined ? columns : kJoined));
-  // (m rows + 2)(m columns + 2) pixels, whichever shape a block of these tiles has.
-  const int64_t pixels = m * m * b.tiles + 2 * m * (b.tiles + 1) + 4 + kWide;
+  const int64_t strip = Tile::kPoints * strip_pitch<Tile>();
+  const int64_t outputs = m * m * columns + kWide, pixels = strip > outputs ? strip : outputs;
   parts.inputs = take<float>(from, own_inputs ? parts.block_inputs : 0);
   parts.sums = take<float>(from, points * parts.sum_point);
   parts.pixels = take<float>(from, pixels * kWide);
@@ -79,56 +85,85 @@ CK_INLINE void finish_pixels(const Problem& problem, const Operands& operands, i
         finish_row(problem, operands, filter + f, row + i, column, planes + i * columns, columns);
 }
 
-template <class Tile>
-CK_INLINE void transform_tile(const float* from, int64_t pitch, const Places& places, int64_t tile,
-                              int64_t input_point, float* to) {
+// ---- the three steps: on a piece, some neighbouring tiles of a block from `tile` on ----
+
+// Rows kFirst to kFirst + kRows - 1 of the points of the tile whose inputs begin at `from`.
+// By one or two, since both transforms of these fit into registers; pairs of points share sums.
+template <class Tile, int kFirst, int kRows>
+CK_INLINE void transform_points(const float* from, int64_t place, int64_t last, int64_t input_point,
+                                float*& to) {
   constexpr int n = Tile::kPoints;
-  Vec<float> half[n][n];
+  Vec<float> half[kRows][n];
   CK_UNROLL(6)
   for (int j = 0; j < n; ++j) {
-    Vec<float> d[n];
-    CK_UNROLL(6)
-    for (int i = 0; i < n; ++i) d[i] = load(from + (i * pitch + j) * kWide);
-    transform_input(Tile{}, d, half[j]);
-  }
-  CK_UNROLL(6)
-  for (int i = 0; i < n; ++i) {
-    const int place = places.at[i == n - 1][tile], last = places.at[(i == n - 1) + 2][tile];
-    if (place < 0) break;
     Vec<float> d[n], v[n];
     CK_UNROLL(6)
-    for (int j = 0; j < n; ++j) d[j] = half[j][i];
+    for (int i = 0; i < n; ++i) d[i] = load(from + (i * strip_pitch<Tile>() + j) * kWide);
     transform_input(Tile{}, d, v);
+    CK_UNROLL(2)
+    for (int i = 0; i < kRows; ++i) half[i][j] = v[kFirst + i];
+  }
+  CK_UNROLL(2)
+  for (int i = 0; i < kRows; ++i) {
+    Vec<float> v[n];
+    transform_input(Tile{}, half[i], v);
     CK_UNROLL(6)
-    for (int j = 0; j < n - 1; ++j) store(to + (i * n + j) * input_point + place * kWide, v[j]);
-    if (last >= 0) store(to + (i * n + n - 1) * input_point + last * kWide, v[n - 1]);
+    for (int j = 0; j < n - 1; ++j, to += input_point) store(to + place * kWide, v[j]);
+    if (last >= 0) store(to + last * kWide, v[n - 1]);
+    to += input_point;
   }
 }
-
-// ---- the three steps: on a piece, some neighbouring tiles of a block from `tile` on ----
+template <class Tile, int kFirst = 1>
+CK_INLINE void transform_pairs(const float* from, int64_t place, int64_t last, int64_t input_point,
+                               float*& to) {
+  if constexpr (kFirst < Tile::kPoints - 1) {
+    transform_points<Tile, kFirst, 2>(from, place, last, input_point, to);
+    transform_pairs<Tile, kFirst + 2>(from, place, last, input_point, to);
+  }
+}
 
 template <class Tile>
 CK_NOINLINE void transform_inputs(const Problem& problem, const float* x, const Blocking& b,
                                   const Places& places, const Parts& parts, const Block& piece,
                                   int64_t tile, int64_t channel_block) {
   constexpr int n = Tile::kPoints;
-  const int64_t top = tile_begin<Tile>(b.rows, piece.row);
-  const int64_t left = tile_begin<Tile>(b.columns, piece.column);
-  const int64_t height = tile_begin<Tile>(b.rows, piece.row + piece.rows - 1) + n - top;
-  const int64_t width = tile_begin<Tile>(b.columns, piece.column + piece.columns - 1) + n - left;
+  constexpr int64_t pitch = strip_pitch<Tile>() * kWide;
   const int64_t channel = channel_block * kWide;
   const int64_t channels = problem.c - channel < kWide ? problem.c - channel : kWide;
-  for (int64_t i = 0; i < height; ++i)
-    read_pixels(problem, x + channel * problem.x.c, channels, top + i - problem.pad_top,
-                left - problem.pad_left, width, parts.pixels + i * width * kWide);
   float* to = parts.inputs + channel_block * b.tiles * kWide;
-  for (int64_t i = piece.row; i < piece.row + piece.rows; ++i)
-    for (int64_t j = piece.column; j < piece.column + piece.columns; ++j, ++tile) {
-      const int64_t row = tile_begin<Tile>(b.rows, i) - top;
-      const int64_t column = tile_begin<Tile>(b.columns, j) - left;
-      transform_tile<Tile>(parts.pixels + (row * width + column) * kWide, width, places, tile,
-                           parts.input_point, to);
+  const int64_t strips = (piece.columns + kStripTiles - 1) / kStripTiles;
+  for (int64_t strip = 0; strip < strips; ++strip) {
+    const int64_t begin = piece.columns * strip / strips;
+    const int64_t end = piece.columns * (strip + 1) / strips;
+    const int64_t left = tile_begin<Tile>(b.columns, piece.column + begin);
+    const int64_t width = tile_begin<Tile>(b.columns, piece.column + end - 1) + n - left;
+    int64_t top = 0, read = 0;  // the rows of pixels there are: [top, read)
+    for (int64_t i = 0; i < piece.rows; ++i) {
+      const int64_t above = top;
+      top = tile_begin<Tile>(b.rows, piece.row + i);
+      if (i == 0) read = top;
+      if (read > top)
+        __builtin_memmove(parts.pixels, parts.pixels + (top - above) * pitch,
+                          size_t((read - top) * pitch) * sizeof(float));
+      for (; read < top + n; ++read)
+        read_pixels(problem, x + channel * problem.x.c, channels, read - problem.pad_top,
+                    left - problem.pad_left, width, parts.pixels + (read - top) * pitch);
+      for (int64_t j = begin; j < end; ++j) {
+        const int64_t at = tile + i * piece.columns + j;
+        const float* from =
+            parts.pixels + (tile_begin<Tile>(b.columns, piece.column + j) - left) * kWide;
+        // Unknown to the compiler, which would keep a distance for each point in memory.
+        int64_t step = parts.input_point;
+        asm("" : "+r"(step));
+        float* point = to;
+        const int64_t place = places.at[0][at], last = places.at[2][at];
+        transform_points<Tile, 0, 1>(from, place, last, step, point);
+        transform_pairs<Tile>(from, place, last, step, point);
+        if (places.at[1][at] >= 0)
+          transform_points<Tile, n - 1, 1>(from, places.at[1][at], places.at[3][at], step, point);
+      }
     }
+  }
 }
 
 // sums[tile][f] = (or +=) sum over c < depth of inputs[c / kWide][tile][c % kWide] weights[c][f]
@@ -142,6 +177,7 @@ struct Product {
   bool add;
   const float* next_weights;  // fetched into the second-level cache, next_step floats per channel
   int64_t next_step;
+  int64_t next_inputs;  // distance of the inputs that come next, fetched too
 };
 template <int kTiles, int kVecs>
 CK_NOINLINE void multiply_tiles(const Product& product) {
@@ -149,14 +185,17 @@ CK_NOINLINE void multiply_tiles(const Product& product) {
   const float *inputs = product.inputs, *weights = product.weights, *next = product.next_weights;
   for (int64_t done = 0; done < product.depth; done += kWide, inputs += product.input_block) {
     const int64_t channels = product.depth - done < kWide ? product.depth - done : kWide;
+    const float* next_inputs = inputs + product.next_inputs;
     CK_UNROLL(4)
     for (int64_t c = 0; c < channels;
          ++c, weights += product.weight_step, next += product.next_step) {
       Vec<float> w[kVecs];
       CK_UNROLL(2)
       for (int v = 0; v < kVecs; ++v) w[v] = load(weights + v * kWide);
-      // Without it, weights that come from beyond the second-level cache cost 10 to 70 %.
+      // Without them, what comes from beyond the second-level cache costs 10 to 70 %: weights, and
+      // inputs that are too many for it or that another core has just written.
       __builtin_prefetch(next, 0, 2);
+      __builtin_prefetch(next_inputs + c * kWide, 0, 2);
       CK_UNROLL(16)
       for (int i = 0; i < kTiles; ++i) {
         const Vec<float> x = splat(inputs[i * kWide + c]);
@@ -183,17 +222,24 @@ CK_INLINE void multiply_piece(int64_t tiles, const Product& product) {
 }
 
 // One point of tiles [begin, end) of a block, channels [depth, depth + channels). Meanwhile fetches
-// `share` floats per channel of what comes next.
+// `share` floats per channel of the next weights, and the inputs of the next point and depth.
 struct Range {
   int64_t begin, end;
 };
+struct Stage {
+  int64_t point, depth;
+};
+CK_INLINE int64_t inputs_at(const Blocking& b, const Parts& parts, const Stage& stage) {
+  return stage.point * parts.input_point + stage.depth * b.tiles;
+}
 template <class Tile, int kVecs>
 CK_INLINE void multiply_point(const Blocking& b, const Places& places, const Parts& parts,
-                              const Range& range, int point, int64_t depth, int64_t channels,
-                              const float* weights, int64_t weight_step, const float* next,
-                              int64_t share) {
+                              const Range& range, const Stage& stage, int64_t channels,
+                              const float* weights, int64_t weight_step, const Stage& next_stage,
+                              const float* next, int64_t share) {
   constexpr int n = Tile::kPoints;
-  const int16_t* before = places.before[(point / n == n - 1) + 2 * (point % n == n - 1)];
+  const int64_t row = stage.point / n, column = stage.point % n;
+  const int16_t* before = places.before[(row == n - 1) + 2 * (column == n - 1)];
   const int64_t first = before[range.begin], tiles = before[range.end] - first;
   const int64_t pieces = (tiles + kMostRows - 1) / kMostRows;
   Product product{};
@@ -201,14 +247,14 @@ CK_INLINE void multiply_point(const Blocking& b, const Places& places, const Par
   product.weights = weights;
   product.weight_step = weight_step;
   product.depth = channels;
-  product.add = depth > 0;
+  product.add = stage.depth > 0;
+  product.next_inputs = inputs_at(b, parts, next_stage) - inputs_at(b, parts, stage);
   product.next_step = pieces * kLine < share ? kLine : share / pieces;
   for (int64_t piece = 0; piece < pieces; ++piece) {
     const int64_t begin = first + tiles * piece / pieces,
                   end = first + tiles * (piece + 1) / pieces;
-    product.inputs =
-        parts.inputs + point * parts.input_point + (depth / kWide * b.tiles + begin) * kWide;
-    product.sums = parts.sums + point * parts.sum_point + begin * kGroup;
+    product.inputs = parts.inputs + inputs_at(b, parts, stage) + begin * kWide;
+    product.sums = parts.sums + stage.point * parts.sum_point + begin * kGroup;
     product.next_weights = next + piece * channels * product.next_step;
     multiply_piece<kVecs>(end - begin, product);
   }
@@ -219,16 +265,16 @@ template <class Tile>
 CK_NOINLINE void multiply_full(const Problem& problem, const Blocking& b, const Places& places,
                                const Parts& parts, const Range& range, const float* weights,
                                bool last_group) {
-  constexpr int points = Tile::kPoints * Tile::kPoints;
+  constexpr int64_t points = Tile::kPoints * Tile::kPoints;
   const int64_t panel = problem.c * kGroup;
-  for (int point = 0; point < points; ++point, weights += panel)
+  for (int64_t point = 0; point < points; ++point, weights += panel)
     // Longer sums would lose accuracy.
     for (int64_t depth = 0; depth < problem.c; depth += kPartial) {
       const int64_t channels = problem.c - depth < kPartial ? problem.c - depth : kPartial;
       const float* from = weights + depth * kGroup;
       const float* next = last_group && point == points - 1 ? from : from + panel;
-      multiply_point<Tile, 2>(b, places, parts, range, point, depth, channels, from, kGroup, next,
-                              kGroup);
+      multiply_point<Tile, 2>(b, places, parts, range, {point, depth}, channels, from, kGroup,
+                              {(point + 1) % points, depth}, next, kGroup);
     }
 }
 
@@ -255,14 +301,16 @@ template <class Tile, int kVecs>
 CK_NOINLINE void multiply_half(const Problem& problem, const Blocking& b, const Places& places,
                                const Parts& parts, const Range& range, const float* weights,
                                bool last_group) {
-  constexpr int n = Tile::kPoints, last_pair = n - 3;
+  constexpr int64_t n = Tile::kPoints, last_pair = n - 3;
   constexpr int64_t step = 3 * kGroup, share = step / n;
-  for (int row = 0; row < n; ++row)
+  for (int64_t row = 0; row < n; ++row)
     for (int64_t depth = 0; depth < problem.c; depth += kStretch) {
       const int64_t channels = problem.c - depth < kStretch ? problem.c - depth : kStretch;
-      const bool last = last_group && row == n - 1 && depth + channels == problem.c;
+      const bool row_ends = depth + channels == problem.c;
+      const bool last = last_group && row == n - 1 && row_ends;
+      const Stage next_stretch = {(row + row_ends) % n * n, row_ends ? 0 : depth + channels};
       const float* next = last ? weights : weights + channels * step;
-      for (int j = 0; j < n; ++j, next += last ? 0 : channels * share) {
+      for (int64_t j = 0; j < n; ++j, next += last ? 0 : channels * share) {
         const bool packed = j == 0 || j == n - 1;
         if (j == 1) finish_weights<Tile, 1, kVecs>(weights, channels, parts.weights);
         if (j == last_pair && j > 1)
@@ -270,8 +318,10 @@ CK_NOINLINE void multiply_half(const Problem& problem, const Blocking& b, const 
         const float* from = j == 0       ? weights
                             : j == n - 1 ? weights + 2 * kGroup
                                          : parts.weights + (j + 1) % 2 * kStretch * kGroup;
-        multiply_point<Tile, kVecs>(b, places, parts, range, row * n + j, depth, channels, from,
-                                    packed ? step : kGroup, next, share);
+        const int64_t point = row * n + j;
+        multiply_point<Tile, kVecs>(
+            b, places, parts, range, {point, depth}, channels, from, packed ? step : kGroup,
+            j == n - 1 ? next_stretch : Stage{point + 1, depth}, next, share);
       }
       weights += channels * step;
     }

@@ -45,7 +45,8 @@ CK_INLINE Blocking blocking_of(const Problem& problem) {
   b.channel_blocks = (problem.c + kWide - 1) / kWide;
   b.groups = (problem.k + kGroup - 1) / kGroup;
   // 14 tiles fill the registers; smaller cells where there are few of them.
-  const int64_t cell = b.rows.tiles * b.columns.tiles < 48 * 14 ? 7 : 14;
+  const int64_t all = b.rows.tiles * b.columns.tiles;
+  const int64_t cell = all < 64 ? 4 : all < 48 * 14 ? 7 : 14;
   b.cells = (b.columns.tiles + cell - 1) / cell;
   // Up to 1 MB of inputs stays in the cache beside the weights of a point; weights beyond the cache
   // are streamed once per block, so then blocks are larger.
@@ -56,8 +57,7 @@ CK_INLINE Blocking blocking_of(const Problem& problem) {
   int64_t tiles = (streamed ? int64_t(4) << 20 : int64_t(1) << 20) / input;
   tiles = tiles < 14 ? 14 : tiles > most ? most : tiles;
   if (tiles * input > (int64_t(8) << 20)) tiles = (int64_t(8) << 20) / input + 1;
-  const int64_t all = b.rows.tiles * b.columns.tiles,
-                row = (b.columns.tiles + b.cells - 1) / b.cells;
+  const int64_t row = (b.columns.tiles + b.cells - 1) / b.cells;
   b.tiles = tiles < row ? row : tiles > all ? all : tiles;
   return b;
 }

@@ -88,11 +88,9 @@ Parts<T> scratch_parts(const Tiling& tiling, void* base) {
   Arena from = arena(base);
   Parts<T> parts{};
   const int64_t width = strip_width<T>(tiling, tiling.strip);
-  parts.tile.strip = take<T>(from, tiling.rows.size * width * kLanes<T>);
-  parts.tile.rows = take<T>(from, kLanes<T> * max_of(width, whole_vectors<T>(tiling.columns.size)));
-  parts.tile.work = take<T>(from, tiling.rows.size * fft_pitch<T>(tiling.columns.size));
-  parts.tile.line = take<T>(
-      from, max_of(whole_vectors<T>(tiling.columns.size), 2 * tiling.rows.size) * kLanes<T>);
+  parts.tile.line = take<T>(from, max_of(width, 2 * tiling.rows.size) * kLanes<T>);
+  parts.tile.rows = take<T>(from, kLanes<T> * width);
+  parts.tile.work = take<T>(from, tiling.strip * work_size<T>(tiling));
   if (tiling.fused || tiling.shared) {
     if (tiling.shared)  // of one frequency
       parts.y = {take<T>(from, out_places(tiling) * 2 * kLanes<T>),
@@ -220,14 +218,25 @@ void prepare_tiles(const Problem& problem, const void* w, void* packed) {
 
 // ---- inputs
 
-// work = the rows of a tile, forward.
+// parts.tile.work = the rows of `tiles` tiles from (row, column) of the grid on, forward, one
+// vector of a unit.
 template <class T>
-CK_INLINE void forward_rows(const Tiling& tiling, const TileFft<T>& fft, const T* from,
-                            int64_t width, T* work) {
-  for (int64_t i = 0; i < tiling.rows.used; ++i)
-    forward_row(fft, from + i * width * kLanes<T>, work, i);
-  for (int64_t i = tiling.rows.used; i < tiling.rows.size; ++i)
-    __builtin_memset(work + i * fft.pitch, 0, size_t(fft.pitch) * sizeof(T));
+void forward_rows(const Problem& problem, const Tiling& tiling, const TileFft<T>& fft, const T* x,
+                  int64_t unit, int64_t vector, int64_t row, int64_t column, int64_t tiles,
+                  const Parts<T>& parts) {
+  const int64_t width = strip_width<T>(tiling, tiles);
+  const Strip<T> strip = strip_of(problem, tiling, x, unit, vector, row, column,
+                                  (tiles - 1) * tiling.columns.step + fft.across.kept);
+  for (int64_t i = 0; i < fft.down.kept; ++i) {
+    const bool any = i < tiling.rows.used && gather_row(problem, x, strip, i, width, parts.tile);
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      T* work = parts.tile.work + tile * work_size<T>(tiling);
+      if (any)
+        forward_row(fft, parts.tile.line + tile * tiling.columns.step * kLanes<T>, work, i);
+      else
+        __builtin_memset(work + i * fft.pitch, 0, size_t(fft.pitch) * sizeof(T));
+    }
+  }
 }
 
 // to = the spectra of `tiles` tiles from (row, column) of the grid on, one vector of a unit.
@@ -235,15 +244,12 @@ template <class T>
 void transform_inputs(const Problem& problem, const Tiling& tiling, const T* x, int64_t unit,
                       int64_t vector, int64_t row, int64_t column, int64_t tiles,
                       const Spectra<T>& to, const Parts<T>& parts) {
-  const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
-  const int64_t width = strip_width<T>(tiling, tiles);
-  gather(problem, tiling, x, unit, vector, row, column, tiles, width, parts.tile);
+  const TileFft<T> fft = image_tile_fft<T>(tiling.rows, tiling.columns);
+  forward_rows(problem, tiling, fft, x, unit, vector, row, column, tiles, parts);
   for (int64_t tile = 0; tile < tiles; ++tile) {
-    forward_rows(tiling, fft, parts.tile.strip + tile * tiling.columns.step * kLanes<T>, width,
-                 parts.tile.work);
     const int64_t place = (row - to.row) * to.columns + column - to.column + tile;
-    forward_columns(fft, parts.tile.work, to.data + (place * to.vectors + vector) * 2 * kLanes<T>,
-                    to.step);
+    forward_columns(fft, parts.tile.work + tile * work_size<T>(tiling),
+                    to.data + (place * to.vectors + vector) * 2 * kLanes<T>, to.step);
   }
 }
 
@@ -316,7 +322,7 @@ CK_NOINLINE void multiply(const Tiling& tiling, const T* weights, int64_t vector
 // work: columns forward, times the one filter of a fused unit, and back.
 template <class T>
 CK_NOINLINE void filter_tile(const Tiling& tiling, const TileFft<T>& fft, const T* weights,
-                             const Parts<T>& parts) {
+                             const TileMemory<T>& memory) {
   constexpr int64_t kPair = 2 * kLanes<T>;
   const bool one = tiling.lanes == kTiles;
   const auto multiply = [&](T* column, int64_t first, int64_t count) CK_LAMBDA {
@@ -333,7 +339,7 @@ CK_NOINLINE void filter_tile(const Tiling& tiling, const TileFft<T>& fft, const 
       store(column + kLanes<T>, re * w_im + im * w_re);
     }
   };
-  filter_columns(fft, parts.tile.work, parts.tile.line, multiply);
+  filter_columns(fft, memory.work, memory.line, multiply);
 }
 
 // ---- the kernel
@@ -350,9 +356,8 @@ Sizes tile_sizes(const Problem& problem) {
   return bytes;
 }
 
-// Where spectra are shared, phase 0: a strip of tiles of one input vector; phase 1: some
-// frequencies; phase 2: one out vector of a strip. Otherwise phase 2 is all: one out vector
-// of a band.
+// Where spectra are shared, phase 0: a tile of one input vector; phase 1: some frequencies; phase
+// 2: one out vector of a tile. Otherwise phase 2 is all: one out vector of a band.
 template <class T>
 int64_t tile_items(const Problem& problem, int64_t phase) {
   const Tiling tiling = tiling_of<T>(problem);
@@ -363,10 +368,9 @@ int64_t tile_items(const Problem& problem, int64_t phase) {
                            tiling.out_vectors;
   if (phase == 0)
     return tiling.units * tiling.in_vectors * (tiling.grid_rows + tiling.rows.pieces - 1) *
-           ceil_div(tiling.grid_columns + tiling.columns.pieces - 1, tiling.strip);
+           (tiling.grid_columns + tiling.columns.pieces - 1);
   return phase == 1 ? tiling.units * ceil_div(tiling.frequencies, kItemFrequencies)
-                    : tiling.units * tiling.out_vectors * tiling.grid_rows *
-                          ceil_div(tiling.grid_columns, tiling.strip);
+                    : tiling.units * out_places(tiling);
 }
 
 template <class T>
@@ -374,16 +378,17 @@ void run_inputs(const Problem& problem, const Tiling& tiling, int64_t begin, int
                 const Operands& operands) {
   const Parts<T> parts = scratch_parts<T>(tiling, operands.scratch);
   const Spectra<T> x = shared_spectra<T>(tiling, operands.shared).x;
-  const int64_t all = tiling.grid_columns + tiling.columns.pieces - 1, most = tiling.strip;
-  const int64_t strips = ceil_div(all, most), rows = tiling.grid_rows + tiling.rows.pieces - 1;
-  for (int64_t i = begin; i < end; ++i) {
-    const int64_t column = i % strips * most, row = i / strips % rows,
-                  vector = i / strips / rows % tiling.in_vectors;
-    const int64_t unit = i / strips / rows / tiling.in_vectors;
+  const int64_t columns = tiling.grid_columns + tiling.columns.pieces - 1;
+  const int64_t rows = tiling.grid_rows + tiling.rows.pieces - 1;
+  for (int64_t i = begin, tiles; i < end; i += tiles) {
+    const int64_t column = i % columns, row = i / columns % rows;
+    const int64_t vector = i / columns / rows % tiling.in_vectors;
+    const int64_t unit = i / columns / rows / tiling.in_vectors;
+    tiles = min_of(min_of(tiling.strip, columns - column), end - i);
     Spectra<T> to = x;
     to.data += unit * tiling.frequencies * x.step;
     transform_inputs(problem, tiling, static_cast<const T*>(operands.x), unit, vector, row, column,
-                     min_of(most, all - column), to, parts);
+                     tiles, to, parts);
   }
 }
 
@@ -392,15 +397,13 @@ template <class T>
 void run_fused(const Problem& problem, const Tiling& tiling, const T* weights, int64_t unit,
                int64_t row, int64_t column, int64_t tiles, const Operands& operands,
                const Parts<T>& parts) {
-  const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
-  const int64_t width = strip_width<T>(tiling, tiles);
-  gather(problem, tiling, static_cast<const T*>(operands.x), unit, 0, row, column, tiles, width,
-         parts.tile);
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    forward_rows(tiling, fft, parts.tile.strip + tile * tiling.columns.step * kLanes<T>, width,
-                 parts.tile.work);
-    filter_tile(tiling, fft, weights + unit * tiling.frequencies * weight_width<T>(tiling), parts);
-    store_tile(problem, tiling, operands, unit, 0, row, column + tile, parts.tile);
+  const TileFft<T> fft = image_tile_fft<T>(tiling.rows, tiling.columns);
+  forward_rows(problem, tiling, fft, static_cast<const T*>(operands.x), unit, 0, row, column, tiles,
+               parts);
+  TileMemory<T> memory = parts.tile;
+  for (int64_t tile = 0; tile < tiles; ++tile, memory.work += work_size<T>(tiling)) {
+    filter_tile(tiling, fft, weights + unit * tiling.frequencies * weight_width<T>(tiling), memory);
+    store_tile(problem, tiling, operands, unit, 0, row, column + tile, memory);
   }
 }
 
@@ -410,7 +413,7 @@ template <class T>
 void store_tiles(const Problem& problem, const Tiling& tiling, const Operands& operands,
                  int64_t unit, int64_t vector, int64_t which, int64_t row, int64_t column,
                  int64_t tiles, int64_t place, const Spectra<T>& y, const Parts<T>& parts) {
-  const TileFft<T> fft = tile_fft<T>(tiling.rows.size, tiling.columns.size);
+  const TileFft<T> fft = image_tile_fft<T>(tiling.rows, tiling.columns);
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const T* from = y.data + ((place + tile) * y.vectors + which) * 2 * kLanes<T>;
     inverse_columns(fft, from, y.step, parts.tile.work);
@@ -445,16 +448,15 @@ void run_outputs(const Problem& problem, const Tiling& tiling, int64_t begin, in
                  const Operands& operands) {
   const Parts<T> parts = scratch_parts<T>(tiling, operands.scratch);
   const Spectra<T> all = shared_spectra<T>(tiling, operands.shared).y;
-  const int64_t strips = ceil_div(tiling.grid_columns, tiling.strip);
+  const int64_t columns = tiling.grid_columns, rows = tiling.grid_rows;
   for (int64_t i = begin; i < end; ++i) {
-    const int64_t column = i % strips * tiling.strip, row = i / strips % tiling.grid_rows;
-    const int64_t vector = i / strips / tiling.grid_rows % tiling.out_vectors;
-    const int64_t unit = i / strips / tiling.grid_rows / tiling.out_vectors;
+    const int64_t column = i % columns, row = i / columns % rows;
+    const int64_t vector = i / columns / rows % tiling.out_vectors;
+    const int64_t unit = i / columns / rows / tiling.out_vectors;
     Spectra<T> y = all;
     y.data += unit * tiling.frequencies * y.step;
-    store_tiles(problem, tiling, operands, unit, vector, vector, row, column,
-                min_of(tiling.strip, tiling.grid_columns - column), row * y.columns + column, y,
-                parts);
+    store_tiles(problem, tiling, operands, unit, vector, vector, row, column, 1,
+                row * columns + column, y, parts);
   }
 }
 

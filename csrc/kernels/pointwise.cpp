@@ -33,16 +33,17 @@ constexpr int kPixelVecs = kRegisters == 32 ? 3 : 2;
 constexpr int64_t kMostPanels = 16;  // of a chunk
 struct PixelGrid {
   int64_t pixels, vecs, panels, chunks, tiles, tiles_per_group, groups;
-  int64_t chunk_pixels;  // of the largest chunk
+  int64_t pitch;  // of copied channels: an odd number of lines, room for a chunk and a vector more
 };
 template <class T>
 PixelGrid pixel_grid(const Problem& problem) {
   constexpr int64_t panel_bytes = kPixelVecs * kVectorBytes;
-  // A chunk's pixels stay in the second level of cache while all filters pass.
-  constexpr int64_t chunk_bytes = 200 << 10;
+  // A chunk's pixels stay in the second level of cache while all filters pass, and with a stride
+  // the lines of the next chunk's, which are more than its pixels.
+  const int64_t chunk_bytes = problem.stride_h * problem.stride_w == 1 ? 200 << 10 : 100 << 10;
   // Operations of one item: enough to hide the cost of handing it out, few enough to share a small
   // layer among many threads.
-  constexpr int64_t item_work = 2 << 20;
+  constexpr int64_t item_work = 1 << 19;
   PixelGrid grid;
   grid.pixels = problem.p * problem.q;
   grid.vecs = (grid.pixels + kLanes<T> - 1) / kLanes<T>;
@@ -51,7 +52,7 @@ PixelGrid pixel_grid(const Problem& problem) {
   chunk = chunk < 2 ? 2 : chunk > kMostPanels ? kMostPanels : chunk;
   grid.chunks = (grid.panels + chunk - 1) / chunk;
   const int64_t panels = (grid.panels + grid.chunks - 1) / grid.chunks;
-  grid.chunk_pixels = panels * kPixelVecs * kLanes<T>;
+  grid.pitch = (((panels * kPixelVecs + 1) * kLanes<T> / kLine<T> + 1) | 1) * kLine<T>;
   grid.tiles = (problem.k + kFilters - 1) / kFilters;
   const int64_t tile_work = panels * kPixelVecs * kLanes<T> * kFilters * problem.c;
   const int64_t most = item_work / tile_work < 1 ? 1 : item_work / tile_work;
@@ -69,7 +70,8 @@ CK_INLINE int64_t tile_rows(const Problem& problem, int64_t first) {
 
 template <class T>
 struct PixelParts {
-  T *copy, *line;  // [panel][c][pixel of the panel] of one chunk; one row of it
+  T* copy;  // of one chunk: [panel][c][pixel of the panel] where x is read in place, else
+            // [c][pixel]
   int64_t bytes;
 };
 template <class T>
@@ -77,8 +79,7 @@ PixelParts<T> pixel_parts(const Problem& problem, void* base) {
   const PixelGrid grid = pixel_grid<T>(problem);
   Arena from = arena(base);
   PixelParts<T> parts{};
-  parts.copy = take<T>(from, problem.c * grid.chunk_pixels);
-  parts.line = take<T>(from, grid.chunk_pixels + 2 * kLanes<T>);
+  parts.copy = take<T>(from, problem.c * grid.pitch);
   parts.bytes = from.used;
   return parts;
 }
@@ -118,17 +119,6 @@ struct Target {
   int64_t filter, filters, first, count, last;
 };
 
-// Fetches the lines of a tile of y, or of the residual, that this tile is about to need.
-template <class T, int kRows, int kVecs, int kWrite>
-CK_INLINE void fetch_tile(const T* at, int64_t pitch) {
-  CK_UNROLL(32)
-  for (int i = 0; i < kRows; ++i) {
-    for (int64_t j = 0; j < kVecs * kLanes<T>; j += kLine<T>)
-      __builtin_prefetch(at + i * pitch + j, kWrite, 3);
-    __builtin_prefetch(at + i * pitch + kVecs * kLanes<T> - 1, kWrite, 3);
-  }
-}
-
 template <class T, int kRows, int kVecs, bool kKeep>
 CK_NOINLINE void pixel_tile(const Product<T>& of, const Target<T>& to) {
   const Problem& problem = to.problem;
@@ -137,12 +127,12 @@ CK_NOINLINE void pixel_tile(const Product<T>& of, const Target<T>& to) {
   const T* residual = static_cast<const T*>(to.operands.epilogue.residual);
   if (residual) residual += to.filter * problem.residual.c + to.first;
   const int64_t y_pitch = problem.y.c, residual_pitch = problem.residual.c;
-  if (plain) {
-    fetch_tile<T, kRows, kVecs, 1>(y, y_pitch);
-    if (residual && residual != y) fetch_tile<T, kRows, kVecs, 0>(residual, residual_pitch);
+  if (plain && residual && residual != y) {
+    CK_UNROLL(32)
+    for (int i = 0; i < kRows; ++i) fetch_row<T, kVecs, 0>(residual + i * residual_pitch);
   }
   Vec<T> sum[kRows][kVecs];
-  product<T, kRows, kVecs, kKeep>(of, sum);
+  product<T, kRows, kVecs, kKeep>(of, plain ? y : nullptr, y_pitch, sum);
   const T* biases = static_cast<const T*>(to.operands.epilogue.bias);
   const auto finish = [&](auto whole) __attribute__((always_inline)) {
     const Vec<T> low = splat(to.bounds.low), high = splat(to.bounds.high);
@@ -213,8 +203,7 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
                    0,
                    0,
                    0};
-  target.plain = target.flat && target.bounds.any && problem.y.w == 1 &&
-                 (!operands.epilogue.residual || problem.residual.w == 1);
+  target.plain = target.flat && target.bounds.any && rows_of_vectors(problem, operands);
   const auto first_vec = [&](int64_t panel) { return grid.vecs * panel / grid.panels; };
   const auto first_panel = [&](int64_t chunk) { return grid.panels * chunk / grid.chunks; };
   const auto pixels_of = [&](int64_t from, int64_t to) {  // of panels [from, to)
@@ -225,19 +214,22 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
   struct Panel {
     int64_t vecs, first, count, last;
     T* copy;
+    int64_t pitch;  // of its channels
   } panels[kMostPanels];
   Ahead<T> ahead{};
+  // Lines read in place are fetched all the time, those to be copied late: they are more, and left
+  // the cache again.
+  const int64_t first_ahead = in_x ? 0 : grid.tiles * 3 / 4;
   int64_t current = -1, count = 0;
   bool fresh = false;  // whether the current chunk's pixels are still to be copied
+  int64_t chunk = begin / grid.groups, group = begin % grid.groups;
   for (int64_t item = begin; item < end; ++item) {
-    const int64_t chunk = item / grid.groups, group = item % grid.groups;
     if (chunk != current) {
       current = chunk;
       fresh = in_x;
       const int64_t panel_begin = first_panel(chunk), panel_end = first_panel(chunk + 1);
       const int64_t chunk_vec = first_vec(panel_begin);
       count = panel_end - panel_begin;
-      Spot<T> spots[kMostPanels * kPixelVecs], *spot = spots;
       for (int64_t i = 0; i < count; ++i) {
         Panel& panel = panels[i];
         const int64_t vec = first_vec(panel_begin + i);
@@ -245,16 +237,16 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
         panel.first = vec * kLanes<T>;
         panel.count = pixels_of(panel_begin + i, panel_begin + i + 1);
         panel.last = in_x ? panel.count - kLanes<T> : (panel.vecs - 1) * kLanes<T>;
-        panel.copy = parts.copy + (vec - chunk_vec) * kLanes<T> * problem.c;
-        for (int64_t v = 0; v < panel.vecs; ++v)
-          *spot++ = {panel.copy + v * kLanes<T>, panel.vecs * kLanes<T>};
+        panel.copy = parts.copy + (vec - chunk_vec) * kLanes<T> * (in_x ? problem.c : 1);
+        panel.pitch = in_x ? panel.vecs * kLanes<T> : grid.pitch;
       }
       if (!in_x)
         copy_pixels(problem, x, chunk_vec * kLanes<T>, pixels_of(panel_begin, panel_end),
-                    parts.line, spots);
+                    parts.copy, grid.pitch);
       const int64_t next = (end - 1) / grid.groups > chunk ? first_panel(chunk + 2) : panel_end;
       ahead = ahead_of(problem, x, first_vec(panel_end) * kLanes<T>,
-                       next > panel_end ? pixels_of(panel_end, next) : 0, count * grid.tiles);
+                       next > panel_end ? pixels_of(panel_end, next) : 0,
+                       count * (grid.tiles - first_ahead));
     }
     const int64_t tile_begin = group * grid.tiles_per_group;
     const int64_t tile_end = tile_begin + grid.tiles_per_group < grid.tiles
@@ -269,9 +261,14 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
         target.first = panel->first;
         target.count = panel->count;
         target.last = panel->last;
-        Product<T> of{
-            packed + target.filter * problem.c, rows,      panel->copy, panel->vecs * kLanes<T>,
-            (panel->vecs - 1) * kLanes<T>,      problem.c, panel->copy, next_share(problem, ahead)};
+        Product<T> of{packed + target.filter * problem.c,
+                      rows,
+                      panel->copy,
+                      panel->pitch,
+                      (panel->vecs - 1) * kLanes<T>,
+                      problem.c,
+                      panel->copy,
+                      tile < first_ahead ? Fetch<T>{} : next_share(problem, ahead)};
         if (fresh) {
           of.b = x + target.first;
           of.b_depth = problem.x.c;
@@ -284,6 +281,10 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
       }
       fresh = false;
     }
+    if (++group == grid.groups) {
+      group = 0;
+      ++chunk;
+    }
   }
 }
 
@@ -295,7 +296,7 @@ void pixel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
 // cache.
 constexpr int kPixels = kRegisters == 32 ? 14 : kFma ? 6 : 4;
 constexpr int kPanelVecs = 2;
-constexpr int64_t kPart = 64;
+constexpr int64_t kPart = kRegisters == 32 ? 28 : 24;
 constexpr int64_t kBlockBytes = 512 << 10;
 template <class T>
 constexpr int64_t kPanel = kPanelVecs * kLanes<T>;
@@ -321,8 +322,8 @@ FilterGrid filter_grid(const Problem& problem) {
 }
 template <class T>
 struct FilterParts {
-  T* copy;                  // [part of the block][c][kPartRoom]
-  T *line, *sums, *turned;  // a row of pixels; [pixel][filter of the panel]; [filter][pixel]
+  T* copy;           // [part of the block][c][kPartRoom]
+  T *sums, *turned;  // [pixel][filter of the panel]; [filter][pixel]
   int64_t bytes;
 };
 template <class T>
@@ -330,7 +331,6 @@ FilterParts<T> filter_parts(const Problem& problem, void* base) {
   Arena from = arena(base);
   FilterParts<T> parts{};
   parts.copy = take<T>(from, filter_grid<T>(problem).block_room * problem.c * kPartRoom<T>);
-  parts.line = take<T>(from, kPartRoom<T> + kLanes<T>);
   parts.sums = take<T>(from, kPartRoom<T> * kPanel<T>);
   parts.turned = take<T>(from, kPartRoom<T> * kPanel<T>);
   parts.bytes = from.used;
@@ -361,7 +361,7 @@ void filter_prepare(const Problem& problem, const void* w, void* packed) {
 template <class T, int kRows>
 CK_NOINLINE void filter_tile(const Product<T>& of, T* sums) {
   Vec<T> sum[kRows][kPanelVecs];
-  product<T, kRows, kPanelVecs, false>(of, sum);
+  product<T, kRows, kPanelVecs, false>(of, nullptr, 0, sum);
   CK_UNROLL(32)
   for (int i = 0; i < kRows; ++i) {
     CK_UNROLL(8)
@@ -372,6 +372,40 @@ template <class T, int kRows>
 CK_INLINE void filter_tile_of(int64_t rows, const Product<T>& of, T* sums) {
   if (rows == kRows) return filter_tile<T, kRows>(of, sums);
   if constexpr (kRows > 1) filter_tile_of<T, kRows - 1>(rows, of, sums);
+}
+// Finishes and stores count pixels of up to kPanel filters, turned on the way from sums to y.
+template <class T, bool kWhole>
+CK_NOINLINE void store_turned(const Problem& problem, const Operands& operands,
+                              const Bounds<T>& bounds, int64_t filter, int64_t filters,
+                              int64_t first, int64_t count, const T* sums) {
+  const T* biases = static_cast<const T*>(operands.epilogue.bias);
+  const T* residual = static_cast<const T*>(operands.epilogue.residual);
+  const Vec<T> low = splat(bounds.low), high = splat(bounds.high);
+  for (int64_t k = 0; k < filters; k += kLanes<T>)
+    for (int64_t i = 0; i < count; i += kLanes<T>) {
+      Vec<T> a[kLanes<T>];
+      CK_UNROLL(16)
+      for (int j = 0; j < kLanes<T>; ++j) a[j] = load(sums + (i + j) * kPanel<T> + k);
+      transpose<T>(a);
+      const int64_t left = count - i;
+      T* y = static_cast<T*>(operands.y) + (filter + k) * problem.y.c + first + i;
+      const T* add = residual ? residual + (filter + k) * problem.residual.c + first + i : nullptr;
+      CK_UNROLL(16)
+      for (int j = 0; j < kLanes<T>; ++j) {
+        if (k + j == filters) break;
+        Vec<T> value = a[j] + splat(biases ? biases[filter + k + j] : T(0));
+        if constexpr (kWhole) {
+          if (add)
+            value += left < kLanes<T> ? load_first(add + j * problem.residual.c, left)
+                                      : load(add + j * problem.residual.c);
+          value = bounded<T>(low, high, value);
+        }
+        if (left < kLanes<T>)
+          store_first(y + j * problem.y.c, left, value);
+        else
+          store(y + j * problem.y.c, value);
+      }
+    }
 }
 // turned[filter][pixel] = sums[pixel][filter]; pixels past count come from what sums held.
 template <class T>
@@ -389,6 +423,9 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
   const FilterParts<T> parts = filter_parts<T>(problem, operands.scratch);
   const T* x = static_cast<const T*>(operands.x);
   const bool in_x = in_place(problem), flat = flat_output(problem, operands);
+  const Bounds<T> bounds = bounds_of<T>(operands.epilogue);
+  const bool plain = flat && bounds.any && rows_of_vectors(problem, operands),
+             whole = operands.epilogue.residual || operands.epilogue.activation != kIdentity;
   const auto first_part = [&](int64_t block) { return grid.parts * block / grid.blocks; };
   const auto first_pixel = [&](int64_t part) { return grid.pixels * part / grid.parts; };
   int64_t copied = -1, block = 0;
@@ -400,14 +437,9 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
                   part = part_begin + in_block % (part_end - part_begin);
     const int64_t first = first_pixel(part), count = first_pixel(part + 1) - first;
     if (!in_x && copied != block) {
-      for (int64_t each = part_begin; each < part_end; ++each) {
-        Spot<T> spots[kPartRoom<T> / kLanes<T>];
-        for (int64_t v = 0; v < kPartRoom<T> / kLanes<T>; ++v)
-          spots[v] = {parts.copy + (each - part_begin) * problem.c * kPartRoom<T> + v * kLanes<T>,
-                      kPartRoom<T>};
+      for (int64_t each = part_begin; each < part_end; ++each)
         copy_pixels(problem, x, first_pixel(each), first_pixel(each + 1) - first_pixel(each),
-                    parts.line, spots);
-      }
+                    parts.copy + (each - part_begin) * problem.c * kPartRoom<T>, kPartRoom<T>);
       copied = block;
     }
     const T* a = in_x ? x + first : parts.copy + (part - part_begin) * problem.c * kPartRoom<T>;
@@ -431,9 +463,16 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
       of.fetch = {b + kPanel<T> * problem.c + line * kLine<T>, here + 1, 0, 0, here};
       filter_tile_of<T, kPixels>(rows, of, parts.sums + at * kPanel<T>);
     }
-    turn_sums(parts.sums, count, parts.turned);
     const int64_t filter = panel * kPanel<T>;
     const int64_t filters = problem.k - filter < kPanel<T> ? problem.k - filter : kPanel<T>;
+    if (plain) {
+      whole ? store_turned<T, true>(problem, operands, bounds, filter, filters, first, count,
+                                    parts.sums)
+            : store_turned<T, false>(problem, operands, bounds, filter, filters, first, count,
+                                     parts.sums);
+      continue;
+    }
+    turn_sums(parts.sums, count, parts.turned);
     for (int64_t k = 0; k < filters; ++k)
       store_pixels(problem, operands, flat, filter + k, first, count,
                    parts.turned + k * kPartRoom<T>);

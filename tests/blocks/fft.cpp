@@ -8,16 +8,17 @@ using namespace convkit::CONVKIT_ISA;
 
 namespace {
 
-enum Kind { kReal, kInverseReal, kComplex, kInverseComplex };
+enum Kind { kReal, kInverseReal, kComplex, kInverseComplex, kKinds };
 
 template <class T>
 void transform(int kind, int size, const T* from, T* to) {
-  const Codelets<T>& codelet = codelets<T>(size);
+  const Codelets<T>& codelet = codelets<T>(size, kind >= kKinds);  // then those of half the numbers
   const int64_t lanes = kLanes<T>, pair = 2 * lanes;
+  kind %= kKinds;
   if (kind == kReal) codelet.real(from, lanes, to, pair);
   if (kind == kInverseReal) codelet.inverse_real(from, pair, to, lanes);
   if (kind == kComplex) codelet.complex(from, from + lanes, pair, to, to + lanes, pair);
-  if (kind == kInverseComplex) codelet.complex(from + lanes, from, pair, to + lanes, to, pair);
+  if (kind == kInverseComplex) codelet.back(from + lanes, from, pair, to + lanes, to, pair);
 }
 
 template <class T>
@@ -105,6 +106,7 @@ int fft_sizes(int is_double, int* to){BOTH(return list_sizes<T>(to))} int64_t
 int64_t fft_column_of(int rows, int columns, int column) {
   return fft_column(rows, columns, column);
 }
+int fft_kept(int is_double, int size) { BOTH(return codelets<T>(size, true).kept) }
 void fft_transform(int is_double, int kind, int size, const void* from, void* to) {
   BOTH(transform(kind, size, IN(from), OUT(to)))
 }
