@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from cases import BY_NAME, Case
-from guarded import guarded
+from guarded import Guarded, guarded
 
 from convkit import _convkit
 from convkit.algorithms import ALGORITHMS
@@ -42,6 +43,7 @@ class Variant(NamedTuple):
     index: int
     name: str
     dtype: str
+    layouts: tuple[int, int] = (0, 0)  # of x and y: 1 is nchwc
 
     def __str__(self) -> str:
         return f"{self.isa}-{self.algorithm}-{self.name}".replace(" ", "_")
@@ -53,8 +55,7 @@ def _every_variant() -> list[Variant]:
         _convkit.select_isa(isa)
         for row in ALGORITHMS:
             for index, (name, dtype, *layouts) in enumerate(_convkit.variants(row.name)):
-                if layouts == [0, 0]:
-                    found.append(Variant(isa, row.name, index, name, DTYPES[dtype]))
+                found.append(Variant(isa, row.name, index, name, DTYPES[dtype], tuple(layouts)))
     _convkit.select_isa(chosen)
     return found
 
@@ -92,17 +93,66 @@ def native_plan(
     w: np.ndarray,
     bias: np.ndarray | None = None,
     activation: Any = None,
-) -> _convkit.Plan:
+    *,
+    block: int = 16,
+) -> Any:
+    """In blocks of `block` channels where the variant reads or writes nchwc."""
     _convkit.select_isa(variant.isa)
     kind, a, b = parse_activation(activation)
-    return _convkit.Plan(
-        variant.algorithm, tuple(problem.kernel_problem()), w, bias, kind, a, b, variant.index,
-        _convkit.NO_LIMIT,
-    )  # fmt: skip
+    fields = problem.kernel_problem()
+    if any(variant.layouts):
+        x_layout, y_layout = variant.layouts
+        fields = fields._replace(x_layout=x_layout, y_layout=y_layout, block=block)
+    plan = _convkit.Plan(
+        variant.algorithm, tuple(fields), w, bias, kind, a, b, variant.index, _convkit.NO_LIMIT
+    )
+    return InBlocks(plan, variant.layouts, block) if any(variant.layouts) else plan
+
+
+def blocked(array: np.ndarray, block: int, values: bool) -> tuple[Guarded, np.ndarray]:
+    """Guarded (n, blocks, h, w, block) memory for an array, and the view that a plan is given.
+
+    The view has the array's shape, and for channels the distance of blocks. Lanes past the last
+    channel are zero; where `values` is false all is NaN.
+    """
+    n, c, h, w = array.shape
+    shape = (n, -(-c // block), h, w, block)
+    whole = guarded((math.prod(shape),), str(array.dtype))
+    inside = whole.array.reshape(shape)
+    if values:
+        lanes = np.zeros((n, shape[1] * block, h, w), array.dtype)
+        lanes[:, :c] = array
+        inside[...] = lanes.reshape((n, shape[1], block, h, w)).transpose(0, 1, 3, 4, 2)
+    return whole, np.lib.stride_tricks.as_strided(inside, array.shape, inside.strides[:4])
+
+
+class InBlocks:
+    """A native plan of nchwc memory that is called with arrays in planes."""
+
+    def __init__(self, plan: _convkit.Plan, layouts: tuple[int, int], block: int) -> None:
+        self.plan, self.layouts, self.block = plan, layouts, block
+
+    def run(self, x: Any, residual: Any, y: np.ndarray, threads: int) -> None:
+        x_layout, y_layout = self.layouts
+        given = blocked(x, self.block, True)[1] if x_layout else x
+        if not y_layout:
+            self.plan.run(given, residual, y, threads)
+            return
+        whole, to = blocked(y, self.block, residual is y)
+        more = to if residual is y else residual
+        if more is not None and more is not to:
+            more = blocked(more, self.block, True)[1]
+        self.plan.run(given, more, to, threads)
+        whole.check("y in blocks")
+        n, c, h, w = y.shape
+        inside = whole.array.reshape((n, -(-c // self.block), h, w, self.block))
+        lanes = inside.transpose(0, 1, 4, 2, 3).reshape((n, inside.shape[1] * self.block, h, w))
+        assert not lanes[:, c:].any(), "lanes past the last channel are not zero"
+        y[...] = lanes[:, :c]
 
 
 def run(
-    plan: _convkit.Plan,
+    plan: Any,
     problem: ConvProblem,
     x: np.ndarray,
     residual: np.ndarray | None = None,

@@ -105,17 +105,20 @@ struct Rows {
   Band band;
   int64_t top, count, low, high;
 };
-CK_INLINE Rows rows_of(const Problem& problem, const Grid& grid, int64_t filter, int64_t part) {
+CK_INLINE Rows rows_at(const Problem& problem, const Band& band) {
   Rows rows;
-  const int64_t row = part * grid.rows;
-  rows.band = {filter, row, problem.p - row < grid.rows ? problem.p - row : grid.rows};
-  rows.top = row * problem.stride_h - problem.pad_top;
-  rows.count = input_rows(problem, rows.band.rows);
+  rows.band = band;
+  rows.top = band.row * problem.stride_h - problem.pad_top;
+  rows.count = input_rows(problem, band.rows);
   const bool zeros = problem.padding_mode == kZeros;
   rows.low = zeros && rows.top < 0 ? -rows.top : 0;
   rows.high = zeros && problem.h - rows.top < rows.count ? problem.h - rows.top : rows.count;
   if (rows.high < rows.low) rows.high = rows.low;  // all of them beyond the image
   return rows;
+}
+CK_INLINE Rows rows_of(const Problem& problem, const Grid& grid, int64_t filter, int64_t part) {
+  const int64_t row = part * grid.rows, left = problem.p - row;
+  return rows_at(problem, {filter, row, left < grid.rows ? left : grid.rows});
 }
 
 // Where an item stands. Items go by filters and then bands; turned ones by groups of filters, then
