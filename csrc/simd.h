@@ -13,7 +13,7 @@
 #endif
 
 #define CK_INLINE static inline __attribute__((always_inline))
-#define CK_NOINLINE static __attribute__((noinline))
+#define CK_NOINLINE [[maybe_unused]] static __attribute__((noinline))
 #define CK_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
 #define CK_UNROLL(count) CK_PRAGMA(clang loop unroll_count(count))

@@ -116,7 +116,9 @@ struct Between {
 };
 template <class T>
 CK_INLINE Between<T> between(int64_t first, int64_t end) {
-  Between<T> lanes{lesser(first, kLanes<T>), greater(0, lesser(end, kLanes<T>))};
+  Between<T> lanes{};
+  lanes.first = lesser(first, kLanes<T>);
+  lanes.end = greater(0, lesser(end, kLanes<T>));
 #if defined(__AVX512F__)
   lanes.mask = __mmask16(((1u << lanes.end) - 1) & ~((1u << lanes.first) - 1));
 #elif defined(__AVX2__)
