@@ -221,6 +221,9 @@ _STRIDES = [
     _case("in_place_weights_stay", (1, 70, 15, 14), (40, 70, 3, 3), stride=2, padding=1),
     _case("in_place_dilated", (1, 9, 17, 29), (20, 9, 3, 3), stride=2, dilation=2, padding=2),
     _case("in_place_pages_apart", (1, 4, 32, 32), (33, 4, 3, 3), stride=2, padding=1),
+    _case(
+        "wide_padding_stride_2", (1, 3, 9, 14), (37, 3, 5, 5), stride=2, padding=((1, 1), (3, 0))
+    ),
     _case("stride_unused_columns", (1, 2, 10, 12), (3, 2, 3, 3), stride=4),
 ]
 _PADDINGS = [
