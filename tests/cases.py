@@ -5,17 +5,19 @@ To add an algorithm, add its row to PROMISES.
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import functools
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from oracle import activated, correlate, with_epilogue
 
 from convkit.algorithms import Algorithm
-from convkit.problem import DTYPES, ConvProblem, conv_problem
+from convkit.problem import DTYPES, ConvProblem, conv_problem, parse_shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -570,3 +572,36 @@ CASES = [
 ]  # fmt: skip
 BY_NAME = {case.name: case for case in CASES}
 assert len(BY_NAME) == len(CASES), "two cases have one name"
+
+
+def _scaled(shape: str) -> ConvProblem:
+    """A layer with fewer channels and pixels; filter, stride, padding and kind of groups kept."""
+    x_shape, w_shape, options = parse_shape(shape)
+    problem = conv_problem(x_shape, w_shape, **options)
+    depthwise = problem.groups == problem.c > 1
+    groups = 11 if depthwise else min(problem.groups, 3)
+    each = min(problem.c // problem.groups, 5)
+    filters = min(problem.k // problem.groups, 9 if problem.k > problem.c else 4)
+    h, w = (
+        min(size, max(7 if size < 20 else 15 if size < 80 else 19, filter_size))
+        for size, filter_size in ((problem.h, problem.r), (problem.w, problem.s))
+    )
+    return dataclasses.replace(
+        problem, n=1, c=each * groups, k=filters * groups, h=h, w=w, groups=groups
+    )
+
+
+def _real_layers() -> list[Case]:
+    """One small case for each kind of layer in bench/shapes."""
+    found: dict[ConvProblem, Case] = {}
+    for path in sorted((Path(__file__).parents[1] / "bench" / "shapes").glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as lines:
+            for row in csv.DictReader(lines):
+                problem = _scaled(row["shape"])
+                if max(problem.r, problem.s) > 64:
+                    continue  # its sums by definition alone take as long as all others
+                found.setdefault(problem, Case(f"{path.stem}_{row['name']}", problem))
+    return list(found.values())
+
+
+REAL_LAYERS = _real_layers()

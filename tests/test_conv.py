@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,20 +18,13 @@ import convkit
 from convkit.algorithms import ALGORITHMS
 from convkit.problem import conv_problem
 
+# At the end: what is installed goes first, convkit above all.
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+from bench.kernels import keywords  # noqa: E402
+
 DTYPES = ["float32", "float64"]
 # What the loosest algorithm promises; "auto" may take any.
 LOOSEST = dataclasses.replace(PROMISES["winograd_f4"], dtypes=("float32", "float64"))
-
-
-def keywords(problem):
-    top, bottom, left, right = problem.padding
-    return {
-        "stride": problem.stride,
-        "padding": ((top, bottom), (left, right)),
-        "padding_mode": problem.padding_mode,
-        "dilation": problem.dilation,
-        "groups": problem.groups,
-    }
 
 
 def standard_normal(*shape, dtype="float32", seed=1):

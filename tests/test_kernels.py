@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from cases import CASES, PROMISES
+from cases import CASES, PROMISES, REAL_LAYERS
 from guarded import LAYOUTS, guarded
 from native import ISAS, WAYS, native_plan, pairs, run, some
 from oracle import assert_within
@@ -29,6 +29,34 @@ def test_matches_oracle(variant, case):
     assert_within(y, *arrays.expected(PROMISES[variant.algorithm], problem))
     shared_out = run(plan, problem, arrays.x, threads=3)
     np.testing.assert_array_equal(shared_out, y, "3 threads do not give the bits of one")
+
+
+@pytest.mark.parametrize(("variant", "case"), pairs(REAL_LAYERS))
+def test_layers_of_networks(variant, case):
+    """Each kind of layer in bench/shapes, with fewer channels and pixels."""
+    arrays, problem = case.arrays(variant.dtype), case.of(variant.dtype)
+    plan = native_plan(variant, problem, arrays.w, arrays.bias)
+    y = run(plan, problem, arrays.x, threads=2)
+    assert_within(y, *arrays.expected(PROMISES[variant.algorithm], problem))
+
+
+@pytest.mark.parametrize("block", [4, 8, 16, 32])
+@pytest.mark.parametrize(
+    ("variant", "case"), some("depthwise_channels_19 depthwise_channels_19_5x5 depthwise_narrow_19")
+)
+def test_blocks_of_channels(variant, case, block):
+    """Of any whole number of vectors; the variants that have them."""
+    if not any(variant.layouts) or block % _lanes(variant):
+        return
+    arrays, problem = case.arrays(variant.dtype), case.of(variant.dtype)
+    plan = native_plan(variant, problem, arrays.w, arrays.bias, "sigmoid", block=block)
+    expected = arrays.expected(PROMISES[variant.algorithm], problem, activation="sigmoid")
+    assert_within(run(plan, problem, arrays.x, threads=2), *expected)
+
+
+def _lanes(variant) -> int:
+    width = {"avx512": 64, "avx2": 32}.get(variant.isa, 16)
+    return width // np.dtype(variant.dtype).itemsize
 
 
 @pytest.mark.parametrize(("variant", "case"), some(WAYS))

@@ -105,9 +105,11 @@ CK_INLINE LaneSource<T> lane_source(const Problem& problem, const T* x, int64_t 
                                     int64_t count) {
   LaneSource<T> source{x, first, count, problem.k / problem.c, false, false, 0};
   source.from = channel_offset<T>(problem, first / source.multiplier);
-  if (source.multiplier == 1) {
-    source.together = problem.x_layout == kNchwc || problem.x.c == 1;
-    source.whole = source.together && (problem.x_layout == kNchwc || count == kGroup<T>);
+  if (source.multiplier == 1 && problem.x_layout == kNchwc) {
+    source.together = source.whole = first % problem.block + count <= problem.block;
+  } else if (source.multiplier == 1) {
+    source.together = problem.x.c == 1;
+    source.whole = source.together && count == kGroup<T>;
   }
   return source;
 }

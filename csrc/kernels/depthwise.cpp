@@ -10,7 +10,8 @@
 // copy of the band's rows with their padding (blocks/depthwise_any.h). Where x cannot be read in
 // place (padding that repeats the image, columns that do not follow each other, no masked loads),
 // the first two use a copy too. Where its channels follow each other, they fill the vectors instead
-// (blocks/depthwise_channels.h).
+// (blocks/depthwise_channels.h),
+// as they do in blocks of channels (blocks/depthwise_blocks.h).
 #include "blocks/depthwise_any.h"
 #include "blocks/depthwise_blocks.h"
 #include "blocks/depthwise_channels.h"
