@@ -185,6 +185,9 @@ _EDGES = [
         padding_mode="symmetric",
     ),
     _case("image_wrapped", (1, 1, 60, 70), (1, 1, 33, 65), padding=((16, 16), (32, 32))),
+    _case("filter_31x31_over_7x7", (1, 1, 7, 7), (1, 1, 31, 31), padding=15),
+    _case("filter_63x9_over_5x40", (2, 2, 5, 40), (2, 1, 63, 9), groups=2, padding=(31, 4)),
+    _case("filter_9x51_over_40x15", (1, 1, 40, 15), (1, 1, 9, 51), padding=((4, 4), (20, 30))),
     _case("images_of_three_channels", (2, 3, 37, 140), (3, 1, 9, 7), groups=3, padding=(4, 2)),
 ]
 _STRIDES = [

@@ -1375,6 +1375,13 @@ MUTANTS = [
         of_kernel("fft"),
     ),
     Mutant(
+        "csrc/blocks/fft_tiling.h",
+        "(axis.wrapped && place >= in ? place - axis.size : place);",
+        "place; return tap % axis.size < taps ? tap % axis.size : -1;",
+        "a filter larger than its circle loses the taps that do not stand at their own place",
+        of_kernel("fft"),
+    ),
+    Mutant(
         "csrc/blocks/fft_tiles.h",
         "strip.channel[strip.real - 1] - strip.channel[0] == strip.real - 1;",
         "true;",

@@ -181,8 +181,7 @@ void image_weights(const ImageTiling& tiling, const Problem& problem, const T* w
   for (int64_t block = 0; block < blocks; ++block) {
     tapped[block] = false;
     for (int l = 0; l < kLanes<T>; ++l) {
-      const int64_t tap = (block * kLanes<T> + l + columns.shift) % columns.size;
-      tapped[block] |= tap < problem.s;
+      tapped[block] |= tap_at(columns, block * kLanes<T> + l, problem.s, problem.w, problem.q) >= 0;
     }
     if (!tapped[block]) continue;
     for (int64_t i = 0; i < rows.size * kPair; ++i) parts.column[i] = T(0);
@@ -190,8 +189,8 @@ void image_weights(const ImageTiling& tiling, const Problem& problem, const T* w
       if (!meets(rows, r, problem.h, problem.p)) continue;
       T* to = parts.column + (r - rows.shift + rows.size) % rows.size * kPair;
       for (int l = 0; l < kLanes<T>; ++l) {
-        const int64_t s = (block * kLanes<T> + l + columns.shift) % columns.size;
-        if (s < problem.s && meets(columns, s, problem.w, problem.q)) to[l] = w[r * problem.s + s];
+        const int64_t s = tap_at(columns, block * kLanes<T> + l, problem.s, problem.w, problem.q);
+        if (s >= 0) to[l] = w[r * problem.s + s];
       }
     }
     T* to = parts.work + place++ * kPair;

@@ -56,6 +56,12 @@ CK_INLINE int64_t wrapped_size(int64_t in, int64_t out, int64_t taps, int64_t be
 CK_INLINE bool meets(const Axis& axis, int64_t tap, int64_t in, int64_t out) {
   return !axis.wrapped || (tap - axis.shift > -out && tap - axis.shift < in);
 }
+// The tap of an uncut filter that stands at `place` of the tile, or -1. A filter may be larger than
+// the circle: then several taps would stand there, of which at most one meets a pixel.
+CK_INLINE int64_t tap_at(const Axis& axis, int64_t place, int64_t taps, int64_t in, int64_t out) {
+  const int64_t tap = axis.shift + (axis.wrapped && place >= in ? place - axis.size : place);
+  return tap >= 0 && tap < taps && meets(axis, tap, in, out) ? tap : -1;
+}
 
 // The sizes worth a look in one direction: each is larger than the one before and needs less work.
 template <class T>
