@@ -87,6 +87,15 @@ def named(names: str) -> list[Case]:
     return [BY_NAME[name] for name in names.split()]
 
 
+def fields_for(variant: Variant, problem: ConvProblem, block: int = 16) -> tuple[int, ...]:
+    """The problem's numbers in the variant's layouts."""
+    fields = problem.kernel_problem()
+    if any(variant.layouts):
+        x_layout, y_layout = variant.layouts
+        fields = fields._replace(x_layout=x_layout, y_layout=y_layout, block=block)
+    return tuple(fields)
+
+
 def native_plan(
     variant: Variant,
     problem: ConvProblem,
@@ -99,12 +108,9 @@ def native_plan(
     """In blocks of `block` channels where the variant reads or writes nchwc."""
     _convkit.select_isa(variant.isa)
     kind, a, b = parse_activation(activation)
-    fields = problem.kernel_problem()
-    if any(variant.layouts):
-        x_layout, y_layout = variant.layouts
-        fields = fields._replace(x_layout=x_layout, y_layout=y_layout, block=block)
+    fields = fields_for(variant, problem, block)
     plan = _convkit.Plan(
-        variant.algorithm, tuple(fields), w, bias, kind, a, b, variant.index, _convkit.NO_LIMIT
+        variant.algorithm, fields, w, bias, kind, a, b, variant.index, _convkit.NO_LIMIT
     )
     return InBlocks(plan, variant.layouts, block) if any(variant.layouts) else plan
 

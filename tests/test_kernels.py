@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cases import CASES, PROMISES, REAL_LAYERS
 from guarded import LAYOUTS, guarded
-from native import ISAS, WAYS, native_plan, pairs, run, some
+from native import ISAS, WAYS, fields_for, native_plan, pairs, run, some
 from oracle import assert_within
 
 from convkit import _convkit
@@ -158,7 +158,7 @@ def test_sizes_and_items_follow_from_one_image(variant, case):
     """What a plan reserves and how it splits its work is the same for every batch."""
     _convkit.select_isa(variant.isa)
     problem = case.of(variant.dtype)
-    one, many = (tuple(problem.with_batch(n).kernel_problem()) for n in (1, 7))
+    one, many = (fields_for(variant, problem.with_batch(n)) for n in (1, 7))
     sizes = _convkit.sizes(variant.algorithm, one, variant.index)
     assert sizes == _convkit.sizes(variant.algorithm, many, variant.index)
     assert all(size >= 0 for size in sizes)
