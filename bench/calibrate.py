@@ -29,6 +29,9 @@ from convkit.machine import Machine, this_machine
 #: What the times of warm calls count beside those of cold ones: a little, so that where cold ones
 #: are level, the better of the warm ones is taken.
 WARM = 0.25
+#: Of algorithms that are within CLOSE of the best, what one loses warm or cold beyond FAR_OFF
+#: counts twice: `auto` shall be far off neither cold nor warm.
+CLOSE, FAR_OFF = 1.2, 1.25
 #: Ridge: as if so many pairs had said "no correction" of every feature.
 PULL = 10.0
 #: How often the weights of layers where the choice fails are doubled.
@@ -84,6 +87,11 @@ def pairs(rows: list[dict[str, Any]], machine: Machine) -> list[Pair]:
         for name, ms in row["ms"].items():
             if name in BY_NAME:
                 times[name] = ms ** (1 - WARM) * warm.get(name, ms) ** WARM
+        close = CLOSE * min(times.values())
+        for state in (row["ms"], warm):
+            for name in times.keys() & state.keys():
+                if times[name] <= close:
+                    times[name] *= max(1.0, state[name] / min(state.values()) / FAR_OFF)
         for name, ms in times.items():
             formula = BY_NAME[name].cost(problem, machine)
             phi = calibration.features(problem, machine, formula)
