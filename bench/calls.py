@@ -16,44 +16,17 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
 import convkit
+from bench import layers
+from bench.kernels import arrays, keywords, plan_of
+from bench.layers import Layer
 
-#: name, class, c, side, k, filter, stride, padding, groups
-LAYERS = (
-    ("stem7x7s2", "dense", 3, 224, 64, 7, 2, 3, 1),
-    ("3x3_64@56", "3x3", 64, 56, 64, 3, 1, 1, 1),
-    ("3x3_128@28", "3x3", 128, 28, 128, 3, 1, 1, 1),
-    ("3x3_256@14", "3x3", 256, 14, 256, 3, 1, 1, 1),
-    ("3x3_512@7", "3x3", 512, 7, 512, 3, 1, 1, 1),
-    ("vgg_64@224", "3x3", 64, 224, 64, 3, 1, 1, 1),
-    ("vgg_512@28", "3x3", 512, 28, 512, 3, 1, 1, 1),
-    ("3x3s2_128@56", "dense", 128, 56, 128, 3, 2, 1, 1),
-    ("5x5_192-32@28", "dense", 192, 28, 32, 5, 1, 2, 1),
-    ("alex_11x11s4", "dense", 3, 227, 96, 11, 4, 0, 1),
-    ("alex_5x5g2", "dense", 96, 27, 256, 5, 1, 2, 2),
-    ("resnext_g32", "dense", 128, 56, 128, 3, 1, 1, 32),
-    ("1x1_64-256@56", "1x1", 64, 56, 256, 1, 1, 0, 1),
-    ("1x1_256-64@56", "1x1", 256, 56, 64, 1, 1, 0, 1),
-    ("1x1_512-128@28", "1x1", 512, 28, 128, 1, 1, 0, 1),
-    ("1x1_1024-256@14", "1x1", 1024, 14, 256, 1, 1, 0, 1),
-    ("1x1_2048-512@7", "1x1", 2048, 7, 512, 1, 1, 0, 1),
-    ("1x1s2_256-512@56", "1x1", 256, 56, 512, 1, 2, 0, 1),
-    ("1x1_24-144@56", "1x1", 24, 56, 144, 1, 1, 0, 1),
-    ("dw3_32@112", "dw", 32, 112, 32, 3, 1, 1, 32),
-    ("dw3s2_64@112", "dw", 64, 112, 64, 3, 2, 1, 64),
-    ("dw3_128@56", "dw", 128, 56, 128, 3, 1, 1, 128),
-    ("dw3_512@14", "dw", 512, 14, 512, 3, 1, 1, 512),
-    ("dw3_1024@7", "dw", 1024, 7, 1024, 3, 1, 1, 1024),
-    ("dw5_240@28", "dw", 240, 28, 240, 5, 1, 2, 240),
-    ("dw31_384@14", "large", 384, 14, 384, 31, 1, 15, 384),
-    ("dw31_96@56", "large", 96, 56, 96, 31, 1, 15, 96),
-    ("11x11_64@56", "large", 64, 56, 64, 11, 1, 5, 1),
-    ("15x15_16@128", "large", 16, 128, 16, 15, 1, 7, 1),
-)
+#: The layers that docs/performance.md compares with other libraries.
+REFERENCE = Path(__file__).parent / "reference.csv"
 Call = Callable[[], object]
 
 
@@ -73,18 +46,11 @@ def medians(calls: dict[str, Call], seconds: float, rounds: int = 9) -> dict[str
     return {name: float(np.median(values)) for name, values in spent.items()}
 
 
-def arrays(layer: tuple[Any, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, int]]:
-    _, _, c, side, k, r, stride, padding, groups = layer
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((1, c, side, side), dtype="f")
-    w = rng.standard_normal((k, c // groups, r, r), dtype="f")
-    b = rng.standard_normal(k, dtype="f")
-    return x, w, b, {"stride": stride, "padding": padding, "groups": groups}
-
-
-def flops(layer: tuple[Any, ...]) -> float:
-    _, _, c, side, k, r, stride, padding, groups = layer
-    return 2.0 * k * c // groups * r * r * ((side + 2 * padding - r) // stride + 1) ** 2
+def named(only: str) -> list[Layer]:
+    """The reference layers of this class or with this in their names; all of "" ."""
+    return [
+        layer for layer in layers.read(REFERENCE) if only in (layer.kind, "") or only in layer.name
+    ]
 
 
 def shifted(x: np.ndarray, by: int) -> np.ndarray:
@@ -132,23 +98,24 @@ def one_shot(threads: int, only: str) -> None:
 
     torch.set_num_threads(threads)
     ratios: dict[str, dict[str, list[float]]] = {}
-    for layer in LAYERS:
-        if only not in (layer[1], "") and only not in layer[0]:
-            continue
-        x, w, b, options = arrays(layer)
+    for layer in named(only):
+        problem = layer.problem
+        x, w, b = arrays(problem)
         xt, wt, bt = map(torch.from_numpy, (x, w, b))
+        top, _, left, _ = problem.padding
+        there = {"stride": problem.stride, "padding": (top, left), "groups": problem.groups}
         with torch.inference_mode():
             found = medians(
                 {
-                    "convkit": partial(convkit.conv2d, x, w, b, **options),
-                    "torch": partial(conv2d, xt, wt, bt, **options),
+                    "convkit": partial(convkit.conv2d, x, w, b, **keywords(problem)),
+                    "torch": partial(conv2d, xt, wt, bt, **there),
                 },
-                flops(layer) / 1e11,
+                2 * problem.macs / 1e11,
             )
         ratio = found["torch"] / found["convkit"]
-        ratios.setdefault(layer[1], {}).setdefault("one-shot", []).append(ratio)
+        ratios.setdefault(layer.kind, {}).setdefault("one-shot", []).append(ratio)
         print(
-            f"{layer[0]:17} conv2d {found['convkit'] * 1e3:8.3f} ms, torch "
+            f"{layer.name:28} conv2d {found['convkit'] * 1e3:8.3f} ms, torch "
             f"{found['torch'] * 1e3:8.3f} ms, ratio {ratio:.2f}",
             flush=True,
         )
@@ -157,22 +124,21 @@ def one_shot(threads: int, only: str) -> None:
 
 def views(only: str) -> None:
     ratios: dict[str, dict[str, list[float]]] = {}
-    for layer in LAYERS:
-        if only not in (layer[1], "") and only not in layer[0]:
-            continue
-        x, w, b, options = arrays(layer)
-        plan = convkit.plan(x.shape, w, b, **options)
+    for layer in named(only):
+        problem = layer.problem
+        x, w, b = arrays(problem)
+        plan = plan_of(problem, w, b, "auto")
         kinds = {
             "contiguous": shifted(x, 0), "nhwc": nhwc(x), "crop": crop(x), "off_4": shifted(x, 4),
             "off_1": shifted(x, 1),
         }  # fmt: skip
         calls: dict[str, Call] = {kind: partial(plan, a) for kind, a in kinds.items()}
-        found = medians(calls, flops(layer) / 1e11)
+        found = medians(calls, 2 * problem.macs / 1e11)
         plain = found.pop("contiguous")
         for kind, seconds in found.items():
-            ratios.setdefault(layer[1], {}).setdefault(kind, []).append(seconds / plain)
+            ratios.setdefault(layer.kind, {}).setdefault(kind, []).append(seconds / plain)
         print(
-            f"{layer[0]:17} {plan.algorithm:12} {plain * 1e3:8.3f} ms,",
+            f"{layer.name:28} {plan.algorithm:12} {plain * 1e3:8.3f} ms,",
             ", ".join(f"{kind} {seconds / plain:.2f}" for kind, seconds in found.items()),
             flush=True,
         )
