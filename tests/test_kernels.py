@@ -96,8 +96,9 @@ def test_zero_strides(variant, case):
 
 
 ACTIVATIONS = [
-    None, "relu", "relu6", ("clip", -0.75, 1.5), "leaky_relu", ("leaky_relu", -1.5), ("elu", 0.7),
-    "hardsigmoid", ("hardsigmoid", -0.3, 0.25), "sigmoid", "tanh", "hardswish", "silu", "gelu",
+    None, "relu", "relu6", ("clip", -0.75, 1.5), ("clip", 0.25, 1.5), "leaky_relu",
+    ("leaky_relu", -1.5), ("elu", 0.7), "hardsigmoid", ("hardsigmoid", -0.3, 0.25), "sigmoid",
+    "tanh", "hardswish", "silu", "gelu",
 ]  # fmt: skip
 
 
