@@ -148,22 +148,28 @@ def uneven(isa, threads, found):
         _convkit.select_isa(before)
 
 
+#: One image of one channel, which the FFT cuts into few, large tiles.
+IMAGES = [layer for layer in LARGE if layer.kind == "image"]
+NETWORK_LAYERS = [layer for layer in LARGE if layer.kind != "image"]
+
+
+@pytest.mark.parametrize("threads", [8, 32])
 @pytest.mark.parametrize("isa", _convkit.available_isas())
-def test_work_falls_evenly_on_eight_threads(isa):
-    """Layers of 0.2 GFLOP and more, but single images, which FFT cuts into few tiles."""
-    found = [layer for layer in LARGE if layer.kind not in ("image", "large")]
-    short = uneven(isa, 8, found)
+def test_work_of_networks_falls_evenly_on_threads(isa, threads, request):
+    if (isa, threads) == ("avx2", 32):
+        reason = "of the FFT's products in AlexNet's conv2 there are 42: 0.78"
+        request.applymarker(pytest.mark.xfail(strict=False, reason=reason))
+    short = uneven(isa, threads, NETWORK_LAYERS)
     assert not short, "\n".join(short)
 
 
 @pytest.mark.xfail(
     strict=False,
-    reason="direct with filters in the lanes and the tiles of FFT on few channels are too coarse: "
-    "python -m bench items",
+    reason="filters of 31x31 and more make few, large tiles: python -m bench items",
 )
 @pytest.mark.parametrize("isa", _convkit.available_isas())
-def test_work_falls_evenly_on_many_threads(isa):
-    short = uneven(isa, 32, LARGE)
+def test_work_of_images_falls_evenly_on_threads(isa):
+    short = uneven(isa, 32, IMAGES)
     assert not short, "\n".join(short)
 
 
