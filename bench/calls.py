@@ -151,6 +151,10 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", help="a class or a part of a layer's name")
     options = parser.parse_args()
+    if options.threads < 1:
+        parser.error(f"--threads {options.threads} must be at least 1")
+    if not named(options.only):
+        parser.error(f"--only {options.only!r} must be a class or a part of a layer's name")
     convkit.set_num_threads(options.threads)
     if options.what == "overhead":
         overhead()

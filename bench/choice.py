@@ -18,6 +18,7 @@ import numpy as np
 import convkit
 from bench import layers, results
 from bench.kernels import MOST_EPS, arrays, isa, keywords, plan_of, worth_forcing
+from bench.options import numbers
 from convkit.bench.measure import Spread, compare_calls, error_in_eps, sweeper
 
 #: Slower than this many times the fastest at first sight: not timed in rounds.
@@ -160,7 +161,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    threads = [int(count) for count in options.threads.split(",")]
+    threads = numbers("--threads", options.threads, 1)
     found = (
         []
         if options.shapes == "none"

@@ -16,6 +16,7 @@ import numpy as np
 
 import convkit
 from bench import layers, peers, results
+from bench.options import numbers
 from convkit import _convkit
 from convkit.algorithms import ALGORITHMS, BY_NAME, Algorithm
 from convkit.bench.measure import compare_calls, error_in_eps, sweeper
@@ -219,7 +220,7 @@ def run(options: argparse.Namespace, say: Callable[[str], None] = print) -> int:
             raise ValueError(
                 f"--algo {name!r} must be auto, all, conv2d or one of {', '.join(BY_NAME)}"
             )
-    threads = [int(v) for v in options.threads.split(",")]
+    threads = numbers("--threads", options.threads, 1)
     peers.limit_threads(max(threads))
     found = layers.select([v for v in options.shapes.split(",") if v])
     found = layers.part(found, options.slice)

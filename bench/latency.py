@@ -22,6 +22,7 @@ import convkit
 from bench import results
 from bench.kernels import arrays, plan_of
 from bench.layers import problem_of
+from bench.options import numbers
 from convkit import _convkit
 
 GROUPS = Path("/sys/fs/cgroup")
@@ -84,10 +85,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     if options.calls < 1:
         raise ValueError(f"--calls {options.calls} must be at least 1")
-    threads, spins = (
-        [int(word) for word in words.split(",")] for words in (options.threads, options.spin)
-    )
-    pauses = [float(word) for word in options.pause.split(",")]
+    if not options.quota >= 0:
+        raise ValueError(f"--quota {options.quota} must be 0 or more processors")
+    threads = numbers("--threads", options.threads, 1)
+    spins = numbers("--spin", options.spin, 0)
+    pauses = numbers("--pause", options.pause, 0, float)
     problem = problem_of(options.shape)
     x, w, bias = arrays(problem)
     plan = plan_of(problem, w, bias, "auto")
