@@ -24,10 +24,9 @@ from convkit.problem import (
     KernelProblem,
     PaddingLike,
     PairLike,
-    padding_sides,
-    pair,
 )
 from convkit.threads import get_num_threads
+from convkit.windows import windows
 
 #: The caller's kind of array.
 Kind = TypeVar("Kind")
@@ -559,38 +558,18 @@ def _pool(
     out: Kind | None,
 ) -> Kind:
     """What max_pool2d and avg_pool2d have in common: all but the kernel."""
-    window = pair("kernel", kernel, least=1)
-    strides = window if stride is None else pair("stride", stride, least=1)
     round_up = _flag("ceil_mode", ceil_mode)
     (data, target), leave = enter(x=x, out=out)
     image = _images("x", data)
     n, c, h, w = image.shape
-    if isinstance(padding, str) and padding == "full":
-        raise ValueError("padding='full' must be a size, 'same' or 'valid' for pooling")
-    padded = padding_sides(padding, (h, w), window, strides, (1, 1))
-    sizes = []
-    for i, axis in enumerate(("rows", "columns")):
-        before, after = padded[2 * i], padded[2 * i + 1]
-        if max(before, after) >= window[i]:
-            raise ValueError(
-                f"padding={max(before, after)} must be less than the {window[i]} {axis} of kernel"
-            )
-        span = image.shape[2 + i] + before + after - window[i]
-        if span < 0:
-            raise ValueError(
-                f"kernel has {window[i]} {axis}, more than the {span + window[i]} {axis} of the "
-                f"padded image ({image.shape[2 + i]} of x and {before + after} of padding)"
-            )
-        size = span // strides[i] + 1
-        if round_up and span % strides[i] and size * strides[i] < image.shape[2 + i] + before:
-            size += 1
-        sizes.append(size)
-    shape = (*data.shape[:-2], *sizes)
+    made = windows((h, w), kernel, stride, padding, round_up)
+    shape = (*data.shape[:-2], *made.size)
     if math.prod(shape) * data.itemsize > MOST_BYTES:
         raise ValueError(f"result of shape {shape}: more than can be addressed")
     y = _result(shape, data, target, x=data)
     problem = _problem(
-        data.dtype, (n, c, h, w), (c, sizes[0], sizes[1]), window, strides, padded, mode=count
+        data.dtype, (n, c, h, w), (c, *made.size), made.window, made.stride, made.padding,
+        mode=count,
     )
     _run(name, problem, image, _images("out", y), work=n * c * h * w)
     answer: Kind = leave(y) if out is None else out

@@ -1,56 +1,94 @@
-"""Graph: a network as a frozen list of nodes. Shapes are of one image; the batch stands before."""
+"""Graph: a network as a frozen list of nodes that read values and make values."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 #: Settings that a listing leaves out because they are what nearly every node has.
 USUAL: dict[str, tuple[object, ...]] = {
     "stride": (1, None), "padding": (0,), "padding_mode": ("zeros",), "dilation": (1,),
-    "groups": (1,), "bias": (True,), "activation": (None,), "ceil_mode": (False,),
-    "count_include_pad": (True,), "eps": (1e-5,),
+    "groups": (1,), "activation": (None,), "ceil_mode": (False,),
+    "count_include_pad": (True,), "eps": (1e-5,), "b": (1.0,),
 }  # fmt: skip
+
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """An array that a node makes, or the input: its name, its shape for one image, its dtype."""
+    """An array: the graph's input, or what a node makes.
+
+    Attributes
+    ----------
+    name : str
+        Unique in its graph.
+    shape : tuple of int, or None
+        The batch included: a Builder writes networks for a batch of 1, and `bind` finds the shapes
+        of any other. None where only binding can tell.
+    dtype : str
+    block : int
+        0 for row-contiguous memory, else the channels that stand together (nchwc).
+    """
 
     name: str
-    shape: tuple[int, ...]
+    shape: Shape | None
     dtype: str
+    block: int = 0
+
+    @property
+    def sizes(self) -> Shape:
+        """The shape of a value that is bound."""
+        assert self.shape is not None, f"{self.name} is not bound"
+        return self.shape
 
     def __str__(self) -> str:
-        return "x".join(map(str, self.shape))
+        size = "?" if self.shape is None else "x".join(map(str, self.shape))
+        return f"{size} in blocks of {self.block}" if self.block else size
 
 
 @dataclass(frozen=True, slots=True)
-class Weight:
-    """An array that a node owns. `role` is the part behind the node's name: weight, bias, ..."""
+class Weight(Value):
+    """An array that the model owns. `role`: weight, bias, running_mean, constant, ..."""
 
-    name: str
-    role: str
-    shape: tuple[int, ...]
-    dtype: str
+    role: str = "constant"
 
     @property
     def trained(self) -> bool:
         """Whether training sets it, and so whether it counts as parameters."""
-        return not self.role.startswith("running_")
+        return self.role in ("weight", "bias")
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation: a row of OPS by its name, what it reads, its weights and its settings."""
+    """One operation: a row of OPS by its name, what it reads and makes, and its settings.
+
+    `inputs` holds arrays and weights in the order that the row names; None where one is left out.
+    """
 
     op: str
     name: str
-    inputs: tuple[Value, ...]
-    output: Value
-    weights: tuple[Weight, ...] = ()
+    inputs: tuple[Value | None, ...]
+    outputs: tuple[Value, ...]
     settings: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def output(self) -> Value:
+        """What a node of one output makes."""
+        (value,) = self.outputs
+        return value
+
+    @property
+    def reads(self) -> tuple[Value, ...]:
+        """The inputs that are there."""
+        return tuple(value for value in self.inputs if value is not None)
+
+    @property
+    def weights(self) -> tuple[Weight, ...]:
+        """The inputs that the model owns."""
+        return tuple(value for value in self.inputs if isinstance(value, Weight))
 
     @property
     def keywords(self) -> dict[str, Any]:
@@ -60,7 +98,15 @@ class Node:
     @property
     def parameters(self) -> int:
         """Numbers that training sets."""
-        return sum(math.prod(weight.shape) for weight in self.weights if weight.trained)
+        return sum(math.prod(weight.sizes) for weight in self.weights if weight.trained)
+
+    def but(self, **changes: Any) -> Node:
+        """The node with other inputs, outputs, op or name, or with other settings."""
+        fields = {
+            key: changes.pop(key, getattr(self, key)) for key in ("op", "name", "inputs", "outputs")
+        }
+        settings = tuple({**self.keywords, **changes}.items())
+        return Node(**fields, settings=settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +119,50 @@ class Graph:
     outputs: tuple[Value, ...]
 
     def __post_init__(self) -> None:
-        made = set(self.inputs)
+        made: set[Value] = set(self.inputs)
         for node in self.nodes:
-            missing = [value.name for value in node.inputs if value not in made]
+            missing = [v.name for v in node.reads if v not in made and not isinstance(v, Weight)]
             assert not missing, f"{node.name} reads {missing} before they are made"
-            made.add(node.output)
-        assert made.issuperset(self.outputs), "an output is never made"
+            made.update(node.outputs)
+        lost = [v.name for v in self.outputs if v not in made and not isinstance(v, Weight)]
+        assert not lost, f"outputs {lost} are never made"
 
     @property
     def weights(self) -> dict[str, Weight]:
         """All weights by name, in the order of the nodes."""
-        return {weight.name: weight for node in self.nodes for weight in node.weights}
+        read = [weight for node in self.nodes for weight in node.weights]
+        read += [value for value in self.outputs if isinstance(value, Weight)]
+        return {weight.name: weight for weight in read}
 
     @property
     def parameters(self) -> int:
-        """Numbers that training sets, in all."""
-        return sum(node.parameters for node in self.nodes)
+        """Numbers that training sets, in all; a weight that two nodes share counts once."""
+        return sum(math.prod(w.sizes) for w in self.weights.values() if w.trained)
+
+    def values(self) -> Iterator[Value]:
+        """The inputs and what the nodes make, in order."""
+        yield from self.inputs
+        for node in self.nodes:
+            yield from node.outputs
+
+    def readers(self) -> dict[Value, list[Node]]:
+        """For each value, the nodes that read it, once for each time they do."""
+        found: dict[Value, list[Node]] = {}
+        for node in self.nodes:
+            for value in node.reads:
+                found.setdefault(value, []).append(node)
+        return found
+
+    def but(self, nodes: tuple[Node, ...], outputs: tuple[Value, ...] | None = None) -> Graph:
+        """The same inputs with other nodes, those that no output needs left out."""
+        outputs = self.outputs if outputs is None else outputs
+        needed: set[Value] = set(outputs)
+        kept: list[Node] = []
+        for node in reversed(nodes):
+            if not needed.isdisjoint(node.outputs):
+                needed.update(node.reads)
+                kept.append(node)
+        return Graph(self.name, self.inputs, tuple(reversed(kept)), outputs)
 
     def __str__(self) -> str:
         """A listing: a line for each node with what it reads, makes and owns."""
@@ -97,8 +171,8 @@ class Graph:
             (
                 node.name,
                 node.op,
-                ", ".join(value.name for value in node.inputs),
-                f"-> {node.output}",
+                ", ".join(v.name for v in node.reads if not isinstance(v, Weight)),
+                f"-> {', '.join(map(str, node.outputs))}",
                 f"{node.parameters:,}" if node.parameters else "",
                 " ".join(
                     f"{name}={value!r}"
