@@ -20,6 +20,11 @@ Array = np.ndarray[Any, Any]
 SMALL = 1024
 #: Operators that only rename their input's memory: a known array stays known through them.
 VIEWS = ("identity", "reshape", "flatten", "squeeze", "unsqueeze")
+#: Operators that take more memory than what they read and make: never computed ahead.
+HEAVY = (
+    "conv2d", "conv_transpose2d", "max_pool2d", "avg_pool2d", "max_unpool2d", "matmul", "gemm",
+    "linear", "resize",
+)  # fmt: skip
 #: Bytes that shape arithmetic may take in all: what exporters write takes a few hundred.
 MOST_FOLDED = 1 << 28
 
@@ -89,10 +94,11 @@ def bind(
                 folded += sum(math.prod(v.sizes) * np.dtype(v.dtype).itemsize for v in outputs)
             if folded > MOST_FOLDED:
                 raise ValueError(
-                    f"node {node.name}: arithmetic on shapes and indices takes {folded} bytes here, "
+                    f"node {node.name}: arithmetic on shapes and indices takes {folded} bytes, "
                     f"more than {MOST_FOLDED}: refused"
                 )
-            results = OPS[node.op].reference(values, node.keywords)
+            with np.errstate(all="ignore"):
+                results = OPS[node.op].reference(values, node.keywords)
             for value, array in zip(outputs, results, strict=False):
                 arrays[value.name] = np.asarray(array, order="C")
                 now[value.name] = _constant(value)
@@ -122,7 +128,7 @@ def _folds(
     arrays: Mapping[str, Array],
 ) -> bool:
     """Whether the node is computed now: a shape may hang on it, or nothing else could run it."""
-    if any(v is not None and v.name not in arrays for v in inputs):
+    if node.op in HEAVY or any(v is not None and v.name not in arrays for v in inputs):
         return False
     return node.op in VIEWS or all(
         not value.dtype.startswith("float") or int(np.prod(value.sizes)) <= SMALL

@@ -1,5 +1,7 @@
-"""The file itself: bytes -> ModelProto, TensorProto -> array. A file is data: no code of it runs, and
-it takes no more memory than its size justifies."""
+"""The file itself: bytes -> ModelProto, TensorProto -> array.
+
+A file is data: no code of it runs, and it takes no more memory than its size justifies.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,9 @@ def dtype_of(number: int, what: str) -> str:
     """NumPy's name of a TensorProto's dtype."""
     if number not in DTYPES:
         name = OTHERS.get(number, f"of kind {number}")
-        raise ValueError(f"{what} is {name}: expected one of {', '.join(d for d, _ in DTYPES.values())}")
+        raise ValueError(
+            f"{what} is {name}: expected one of {', '.join(d for d, _ in DTYPES.values())}"
+        )
     return DTYPES[number][0]
 
 
@@ -167,7 +171,9 @@ class Tensors:
                 data.seek(begin)
                 return data.read(needed)
         except OSError as error:
-            raise ValueError(f"{what}: {shown(location)} cannot be read: {error.strerror}") from None
+            raise ValueError(
+                f"{what}: {shown(location)} cannot be read: {error.strerror}"
+            ) from None
 
     def _inside(self, location: str, what: str) -> Path:
         """The file of that name, which must lie in the model's folder, by no link."""
@@ -175,7 +181,9 @@ class Tensors:
         outside = os.path.isabs(location) or ".." in parts or ":" in location or "\0" in location
         file = self._folder / location
         if not location or outside:
-            raise ValueError(f"{what} is stored in {shown(location)}: expected a file beside the model")
+            raise ValueError(
+                f"{what} is stored in {shown(location)}: expected a file beside the model"
+            )
         step = self._folder
         for part in parts:
             step = step / part

@@ -1,4 +1,4 @@
-"""from_onnx: an ONNX file -> Graph. Every node of the file becomes one node of the graph, or a few."""
+"""from_onnx: an ONNX file -> Graph. Each node of the file becomes one node of the graph, or a few."""
 
 from __future__ import annotations
 
@@ -120,7 +120,9 @@ def _opset(model: Any) -> int:
 def _read_weights(content: Content, proto: Any) -> None:
     roles: dict[str, str] = {}
     for node in proto.node:
-        for name, role in zip(node.input, ROLES.get(text(node.op_type, "operator"), ()), strict=False):
+        for name, role in zip(
+            node.input, ROLES.get(text(node.op_type, "operator"), ()), strict=False
+        ):
             if role:
                 roles.setdefault(text(name, "input"), role)
     for tensor in proto.initializer:
@@ -181,7 +183,9 @@ def _read_node(
     place = f"node {shown(name)} ({shown(op)})"
     for read in proto.input:
         if read and text(read, "input") not in content.values:
-            later = "is made by a node after it, or by itself" if read in makers else "nothing makes"
+            later = (
+                "is made by a node after it, or by itself" if read in makers else "nothing makes"
+            )
             raise ValueError(f"{place} reads {shown(text(read, 'input'))}, which {later}")
     outputs = [text(output, "output") for output in proto.output if output]
     domain = text(proto.domain, "domain")

@@ -25,7 +25,7 @@ MOST_NUMBERS = 1 << 16
 UNKNOWN = "?"
 
 
-class Unsupported(ValueError):
+class Unsupported(ValueError):  # noqa: N818
     """What the file means is clear, but it is not in this library."""
 
 
@@ -130,9 +130,7 @@ class OnnxNode:
 
     def integer(self, key: str, default: int | None = None) -> int:
         value = self._attribute(key, INT)
-        if value is None:
-            return self._default(key, default)
-        return int(value)
+        return int(self._default(key, default) if value is None else value)
 
     def flag(self, key: str, default: bool = False) -> bool:
         value = self.integer(key, int(default))
@@ -143,7 +141,7 @@ class OnnxNode:
     def number(self, key: str, default: float | None = None) -> float:
         value = self._attribute(key, FLOAT)
         if value is None:
-            return self._default(key, default)
+            return float(self._default(key, default))
         if not math.isfinite(value):
             raise ValueError(f"attribute {key}={value} must be finite")
         # The shortest decimal that is this float32: 0.1 and not 0.10000000149.
@@ -237,7 +235,9 @@ class OnnxNode:
         inputs = list(inputs)
         while inputs and inputs[-1] is None:
             inputs.pop()
-        node = Node(op, self.content.node_name(self.name), tuple(inputs), made, tuple(settings.items()))
+        node = Node(
+            op, self.content.node_name(self.name), tuple(inputs), made, tuple(settings.items())
+        )
         self.content.nodes.append(node)
         return made[0]
 

@@ -112,7 +112,9 @@ UNARY: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "swish": (lambda x, alpha: x / (1 + np.exp(-alpha * x)), ("alpha",)),
     "selu": (_selu, ("alpha", "gamma")),
     "celu": (
-        lambda x, alpha: np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(np.minimum(x, 0) / alpha)),
+        lambda x, alpha: (
+            np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(np.minimum(x, 0) / alpha))
+        ),
         ("alpha",),
     ),
     "thresholded_relu": (lambda x, alpha: np.where(x <= alpha, 0, x), ("alpha",)),
@@ -171,6 +173,11 @@ def _divide(x: Array, y: Array) -> Array:
     return np.where(y == 0, 0, whole + ((whole < 0) & (whole * y != x)))
 
 
+def _mod(x: Array, y: Array) -> Array:
+    """The remainder with the divisor's sign; 0 of integers by 0."""
+    return np.asarray(np.mod(x, y) if x.dtype.kind == "f" else np.mod(x, np.where(y == 0, 1, y)))
+
+
 #: name -> formula, what it takes (floats, integers, booleans), dtype of the result if not theirs
 BINARY: dict[str, tuple[Callable[..., Any], str, str]] = {
     "add": (np.add, "fi", ""),
@@ -183,7 +190,7 @@ BINARY: dict[str, tuple[Callable[..., Any], str, str]] = {
     # prelu(x, slope)
     "prelu": (lambda x, slope: np.where(x < 0, slope * x, x), "fi", ""),
     # mod has the divisor's sign, fmod the dividend's
-    "mod": (lambda x, y: np.mod(x, np.where(y == 0, 1, y)), "i", ""),
+    "mod": (_mod, "fi", ""),
     "fmod": (np.fmod, "fi", ""),
     "equal": (np.equal, "fib", "bool"),
     "less": (np.less, "fi", "bool"),

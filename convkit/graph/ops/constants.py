@@ -63,7 +63,9 @@ def _filled_shape(
 ) -> list[Made]:
     shape = tuple(keywords["shape"])
     if min(shape, default=0) < 0 or math.prod(shape) > MOST_ELEMENTS or len(shape) > 32:
-        raise ValueError(f"shape={shape} must be of sizes from 0 and at most {MOST_ELEMENTS} in all")
+        raise ValueError(
+            f"shape={shape} must be of sizes from 0 and at most {MOST_ELEMENTS} in all"
+        )
     return [(shape, keywords.get("dtype", "float32"))]
 
 
@@ -115,6 +117,11 @@ def _cast(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Array, ..
         return (x.astype(keywords["dtype"]),)
 
 
+def _cast_like_settle(node: Node, known: Sequence[Array | None]) -> Node:
+    x, like = given(node.inputs, "cast_like", 2)
+    return Node("cast", node.name, (x,), node.outputs, (("dtype", like.dtype),))
+
+
 def _cast_lower(low: Lowering, node: Node) -> None:
     low.cast(node)
 
@@ -129,6 +136,8 @@ ROWS: dict[str, Op] = {
     "constant_of_shape": Op(_filled_shape, _filled, settle=_filled_settle, reads=(0,)),
     # range(start, limit, delta)
     "range": Op(_range_shape, _range, reads=(0, 1, 2)),
+    # cast_like(x, like)
+    "cast_like": Op(_cast_shape, _cast, settle=_cast_like_settle),
     # cast(x); dtype
     "cast": Op(_cast_shape, _cast, _cast_lower),
 }

@@ -40,7 +40,11 @@ def conv2d_problem(inputs: Sequence[Value | None], keywords: Keywords) -> ConvPr
     if settings.get("padding") == "same_lower" and len(w.sizes) == 4:
         strides, gaps = (pair(name, settings.get(name, 1), least=1) for name in PAIRS)
         settings["padding"] = resolved_padding(
-            "same_lower", x.sizes[2:4], w.sizes[2:4], strides, gaps  # type: ignore[arg-type]
+            "same_lower",
+            x.sizes[2:4],
+            w.sizes[2:4],
+            strides,
+            gaps,  # type: ignore[arg-type]
         )
     return conv_problem(x.sizes, w.sizes, dtype=one_dtype((x, w), "conv2d"), **settings)
 

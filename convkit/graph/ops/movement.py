@@ -101,7 +101,9 @@ def _squeeze_shape(inputs: Inputs, known: Known, keywords: Keywords) -> list[Mad
     (x,) = given(inputs, "squeeze")
     for axis in keywords["axes"]:
         if x.sizes[axis] != 1:
-            raise ValueError(f"axes={keywords['axes']} must be of size 1, but {x.name} is {x.sizes}")
+            raise ValueError(
+                f"axes={keywords['axes']} must be of size 1, but {x.name} is {x.sizes}"
+            )
     kept = [size for axis, size in enumerate(x.sizes) if axis not in keywords["axes"]]
     return [(tuple(kept), x.dtype)]
 
@@ -252,9 +254,7 @@ def _split_settle(node: Node, known: Known) -> Node:
 def _split_shape(inputs: Inputs, known: Known, keywords: Keywords) -> list[Made]:
     (x,) = given(inputs, "split")
     axis = keywords["axis"]
-    return [
-        ((*x.sizes[:axis], size, *x.sizes[axis + 1 :]), x.dtype) for size in keywords["sizes"]
-    ]
+    return [((*x.sizes[:axis], size, *x.sizes[axis + 1 :]), x.dtype) for size in keywords["sizes"]]
 
 
 def _split(arrays: Known, keywords: Keywords) -> tuple[Array, ...]:

@@ -136,10 +136,10 @@ def unpooled(x: Value, keywords: Keywords) -> tuple[int, int]:
     window = pair("kernel", keywords["kernel"], least=1)
     stride = keywords.get("stride")
     strides = window if stride is None else pair("stride", stride, least=1)
-    top, bottom, left, right = padding_sides(
-        keywords.get("padding", 0), x.sizes[2:4], window, strides, (1, 1)  # type: ignore[arg-type]
-    )
     h, w = x.sizes[2:4]
+    top, bottom, left, right = padding_sides(
+        keywords.get("padding", 0), (h, w), window, strides, (1, 1)
+    )
     sizes = (
         (h - 1) * strides[0] + window[0] - top - bottom,
         (w - 1) * strides[1] + window[1] - left - right,

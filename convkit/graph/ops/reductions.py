@@ -30,7 +30,7 @@ def _log_sum_exp(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     top = np.max(x, axes, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0)
     total = np.log(np.sum(np.exp(x - top), axes, keepdims=True)) + top
-    return total if keepdims else np.squeeze(total, axes)
+    return np.asarray(total if keepdims else np.squeeze(total, axes))
 
 
 def _maximum(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
@@ -132,7 +132,5 @@ ROWS: dict[str, Op] = {
         for name, function in REDUCTIONS.items()
     },
     # log_softmax(x); axis
-    "log_softmax": Op(
-        _log_softmax_shape, _log_softmax, _log_softmax_lower, _log_softmax_settle
-    ),
+    "log_softmax": Op(_log_softmax_shape, _log_softmax, _log_softmax_lower, _log_softmax_settle),
 }

@@ -39,9 +39,7 @@ POLICIES = ("stretch", "not_larger", "not_smaller")
 SCALES = (1 / 1024, 1024.0)
 
 
-def resize_taps(
-    length: int, resized: int, scale: float, keywords: Keywords
-) -> tuple[Array, Array]:
+def resize_taps(length: int, resized: int, scale: float, keywords: Keywords) -> tuple[Array, Array]:
     """(index, weight) of shape (resized, taps) along an axis of `length` elements."""
     at = _coordinates(length, resized, scale, keywords["coordinates"])
     mode = keywords["mode"]
@@ -135,7 +133,9 @@ def _settle(node: Node, known: Sequence[Array | None]) -> Node:
         "sizes": tuple(whole),
         "scales": tuple(factors),
         "mode": one_of("mode", keywords.get("mode", "nearest"), MODES),
-        "coordinates": one_of("coordinates", keywords.get("coordinates", "half_pixel"), COORDINATES),
+        "coordinates": one_of(
+            "coordinates", keywords.get("coordinates", "half_pixel"), COORDINATES
+        ),
         "rounding": one_of("rounding", keywords.get("rounding", "round_prefer_floor"), ROUNDINGS),
         "a": float(keywords.get("a", -0.75)),
         "exclude_outside": bool(keywords.get("exclude_outside", False)),
@@ -167,10 +167,11 @@ def _reference(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Arra
             y = np.take(y, index[:, 0], axis)
             continue
         shape = (-1,) + (1,) * (x.ndim - axis - 1)
-        y = sum(
+        taps = [
             np.take(y, index[:, tap], axis) * weight[:, tap].reshape(shape)
             for tap in range(index.shape[1])
-        )
+        ]
+        y = np.asarray(sum(taps))
     return (y.astype(x.dtype),)
 
 

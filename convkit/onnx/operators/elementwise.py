@@ -21,7 +21,7 @@ def _unary(op: str, **parameters: float) -> Translate:
 
     def translate(node: OnnxNode) -> None:
         node.at_most(1)
-        settings = {name: node.number(name, default) for name, default in parameters.items()}
+        settings: dict[str, Any] = {name: node.number(name, default) for name, default in parameters.items()}
         node.emit(op, (node.input(0),), **settings)
 
     return translate
@@ -108,7 +108,7 @@ def clip(node: OnnxNode) -> None:
         bounds = (node.constant(np.float32(value), key) for key, value in (("lo", lo), ("hi", hi)))
         node.emit("clip", (node.input(0), *bounds))
         return
-    kind: Any = {(0, math.inf): "relu", (0, 6): "relu6"}.get((lo, hi), ("clip", lo, hi))
+    kind: Any = {(0.0, math.inf): "relu", (0.0, 6.0): "relu6"}.get((lo, hi), ("clip", lo, hi))
     node.emit("activation", (node.input(0),), activation=kind)
 
 
@@ -135,6 +135,12 @@ def cast(node: OnnxNode) -> None:
     except ValueError as error:
         raise Unsupported(f"Cast: {error}") from None
     node.emit("cast", (node.input(0),), dtype=dtype)
+
+
+def cast_like(node: OnnxNode) -> None:
+    node.at_most(2)
+    node.ignore("saturate", "round_mode")
+    node.emit("cast_like", (node.input(0), node.input(1)))
 
 
 def where(node: OnnxNode) -> None:
@@ -223,6 +229,7 @@ TRANSLATORS: dict[str, Translate] = {
     "Clip": clip,
     "Dropout": dropout,
     "Cast": cast,
+    "CastLike": cast_like,
     "Where": where,
     "Softmax": _softmax("softmax"),
     "LogSoftmax": _softmax("log_softmax"),

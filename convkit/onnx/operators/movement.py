@@ -53,7 +53,7 @@ def constant_of_shape(node: OnnxNode) -> None:
 
 def shape(node: OnnxNode) -> None:
     node.at_most(1)
-    end = {"end": node.integer("end")} if node.has("end") else {}
+    end: dict[str, Any] = {"end": node.integer("end")} if node.has("end") else {}
     node.emit("shape", (node.input(0),), start=node.integer("start", 0), **end)
 
 
@@ -70,7 +70,7 @@ def range_(node: OnnxNode) -> None:
 
 def reshape(node: OnnxNode) -> None:
     node.at_most(2)
-    settings = {"allowzero": True} if node.flag("allowzero") else {}
+    settings: dict[str, Any] = {"allowzero": True} if node.flag("allowzero") else {}
     node.emit("reshape", (node.input(0), node.input(1)), **settings)
 
 
@@ -82,7 +82,8 @@ def flatten(node: OnnxNode) -> None:
 def transpose(node: OnnxNode) -> None:
     node.at_most(1)
     perm = node.integers("perm")
-    node.emit("transpose", (node.input(0),), **({} if perm is None else {"perm": perm}))
+    settings: dict[str, Any] = {} if perm is None else {"perm": perm}
+    node.emit("transpose", (node.input(0),), **settings)
 
 
 def squeeze(node: OnnxNode) -> None:
@@ -103,7 +104,8 @@ def _with_axes(node: OnnxNode, op: str, *, needed: bool) -> None:
     axes = node.integers("axes")
     if axes is None and needed:
         raise ValueError("attribute axes is missing")
-    node.emit(op, (node.input(0),), **({} if axes is None else {"axes": axes}))
+    settings: dict[str, Any] = {} if axes is None else {"axes": axes}
+    node.emit(op, (node.input(0),), **settings)
 
 
 def concat(node: OnnxNode) -> None:

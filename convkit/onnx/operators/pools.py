@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from convkit.onnx.node import OnnxNode, Unsupported
 from convkit.onnx.operators.windows import slide
 
@@ -12,7 +14,7 @@ def max_pool(node: OnnxNode) -> None:
     if window.kernel is None:
         raise ValueError("attribute kernel_shape is missing")
     x = window.enter(node, node.input(0))
-    settings = {
+    settings: dict[str, Any] = {
         "kernel": window.kernel, "stride": window.stride, "padding": window.padding,
         "dilation": window.dilation, "ceil_mode": node.flag("ceil_mode"),
     }  # fmt: skip
@@ -67,7 +69,7 @@ def global_max_pool(node: OnnxNode) -> None:
 
 
 #: Resize before opset 11, and Upsample: scales about the corner, the nearest element below.
-OLD_RESIZE = {"coordinates": "asymmetric", "rounding": "floor"}
+OLD_RESIZE: dict[str, Any] = {"coordinates": "asymmetric", "rounding": "floor"}
 
 
 def resize(node: OnnxNode) -> None:
@@ -86,13 +88,14 @@ def resize(node: OnnxNode) -> None:
     if scales is not None and scales.shape == (0,):
         scales = None
     axes = node.integers("axes")
+    settings: dict[str, Any] = {} if axes is None else {"axes": axes}
     node.emit(
         "resize", (x, None, scales, sizes), mode=_mode(mode), coordinates=coordinates,
         rounding=node.word("nearest_mode", "round_prefer_floor"),
         a=node.number("cubic_coeff_a", -0.75),
         exclude_outside=node.flag("exclude_outside"), antialias=node.flag("antialias"),
         policy=node.word("keep_aspect_ratio_policy", "stretch"),
-        **({} if axes is None else {"axes": axes}),
+        **settings,
     )  # fmt: skip
 
 

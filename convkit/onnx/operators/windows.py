@@ -61,8 +61,8 @@ def slide(node: OnnxNode, filters: int | None = None) -> Slide:
     if kernel and filter_array is not None and filter_array.shape is not None:
         if tuple(filter_array.shape[2:]) != kernel:
             raise ValueError(
-                f"attribute kernel_shape={kernel} differs from {filter_array.name}, which has shape "
-                f"{filter_array.shape}"
+                f"attribute kernel_shape={kernel} differs from {filter_array.name}, which has "
+                f"shape {filter_array.shape}"
             )
     word = node.word("auto_pad", "NOTSET")
     if word not in AUTOMATIC:
