@@ -49,3 +49,17 @@ class Plan:
     def sizes(self) -> tuple[int, int, int]: ...
     @property
     def variant(self) -> str: ...
+
+Place = tuple[int, int, int] | None
+Step = tuple[Any, int, tuple[int, ...], Place, Place, Place, Place, Place]
+
+class Program:
+    def __init__(
+        self, steps: list[Step], constants: list[NDArray[Any]], arena_bytes: int
+    ) -> None: ...
+    def run(
+        self, inputs: list[NDArray[Any]], outputs: list[NDArray[Any]], threads: int
+    ) -> None: ...
+    def profile(
+        self, inputs: list[NDArray[Any]], outputs: list[NDArray[Any]], threads: int
+    ) -> list[float]: ...

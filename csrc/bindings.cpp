@@ -14,6 +14,7 @@
 #include "executor.h"
 #include "isa.h"
 #include "memory.h"
+#include "program.h"
 
 namespace py = pybind11;
 
@@ -59,15 +60,6 @@ Strides strides_of(const py::array& array, int64_t dtype, int64_t n, int64_t c, 
   return {strides[0], strides[1], strides[2], strides[3]};
 }
 
-const void* optional_vector(const py::object& values, int64_t dtype, int64_t size) {
-  if (values.is_none()) return nullptr;
-  const py::array array = values.cast<py::array>();
-  require(has_dtype(array, dtype) && array.ndim() == 1 && array.shape(0) == size &&
-              (array.flags() & py::array::c_style),
-          "bias must be a contiguous vector of the problem's dtype");
-  return array.data();
-}
-
 // Answers of fewer bytes are NumPy's to allocate: blocks are whole pages.
 constexpr int64_t kSmallAnswer = 16 << 10;
 
@@ -85,28 +77,52 @@ py::array empty(const std::vector<py::ssize_t>& shape, const py::dtype& dtype) {
   return py::array(dtype, shape, data, owner);
 }
 
-// A problem, its packed weights and what is done before the store. Immutable, so safe from several
-// threads.
+const void* whole_array(const py::object& values, int64_t dtype, int64_t size, const char* what) {
+  if (values.is_none()) return nullptr;
+  const py::array array = values.cast<py::array>();
+  require(has_dtype(array, dtype) && array.size() == size && (array.flags() & py::array::c_style),
+          what);
+  return array.data();
+}
+
+// Packs the weights of a problem; threads may call what it returns at once.
+std::shared_ptr<const Layer> make_layer(const std::string& name, const py::tuple& fields,
+                                        const py::object& w, const py::object& bias,
+                                        int64_t activation, double a, double b, int64_t variant,
+                                        int64_t limit) {
+  const Problem problem = problem_from(fields);
+  const Kernel& kernel = kernel_for(name, problem, variant);
+  require(kernel.dtype == problem.x_dtype, "this variant has another dtype");
+  const void* weights = nullptr;
+  if (!w.is_none()) {
+    const py::array array = w.cast<py::array>();
+    const int64_t size =
+        problem.groups == 0 ? int64_t(array.size())
+                            : problem.k * (problem.c / problem.groups) * problem.r * problem.s;
+    weights = whole_array(w, problem.w_dtype, size, "w must be contiguous and fit this problem");
+  }
+  const void* addend = whole_array(bias, problem.x_dtype, problem.k,
+                                   "bias must be a contiguous vector of the problem's dtype");
+  py::gil_scoped_release released;
+  return std::make_shared<const Layer>(kernel, problem, weights, addend, activation, a, b, limit);
+}
+
+// A layer on arrays. Immutable, so safe from several threads.
 class NativePlan {
  public:
   NativePlan(const std::string& name, const py::tuple& fields, const py::object& w,
              const py::object& bias, int64_t activation, double a, double b, int64_t variant,
              int64_t limit)
-      : prepared_(make(name, fields, w, variant)), bias_(bias), limit_(limit), epilogue_{} {
-    epilogue_.bias = optional_vector(bias, prepared_.problem().x_dtype, prepared_.problem().k);
-    epilogue_.activation = activation;
-    epilogue_.a = a;
-    epilogue_.b = b;
-  }
+      : layer_(make_layer(name, fields, w, bias, activation, a, b, variant, limit)) {}
 
   void run(const py::array& x, const py::object& residual, py::array& y, int threads) const {
-    Problem call = prepared_.problem();
+    Problem call = layer_->prepared.problem();
     call.n = x.ndim() > 0 ? x.shape(0) : 0;
     call.x =
         strides_of(x, call.x_dtype, call.n, call.c, call.h, call.w, "x does not fit this plan");
     call.y =
         strides_of(y, call.x_dtype, call.n, call.k, call.p, call.q, "y does not fit this plan");
-    Epilogue epilogue = epilogue_;
+    Epilogue epilogue = layer_->epilogue;
     if (!residual.is_none()) {
       const py::array array = residual.cast<py::array>();
       call.residual = strides_of(array, call.x_dtype, call.n, call.k, call.p, call.q,
@@ -116,40 +132,94 @@ class NativePlan {
     const void* from = x.data();
     void* to = y.mutable_data();
     py::gil_scoped_release released;
-    if (call.n > 0) prepared_.run(call, from, to, epilogue, threads, limit_);
+    if (call.n > 0) layer_->prepared.run(call, from, to, epilogue, threads, layer_->limit);
   }
 
   py::tuple sizes() const {
-    return py::make_tuple(prepared_.sizes().packed, prepared_.sizes().shared,
-                          prepared_.sizes().scratch);
+    const Sizes& sizes = layer_->prepared.sizes();
+    return py::make_tuple(sizes.packed, sizes.shared, sizes.scratch);
   }
-  std::string variant() const { return prepared_.kernel().variant; }
+  std::string variant() const { return layer_->prepared.kernel().variant; }
+  const std::shared_ptr<const Layer>& layer() const { return layer_; }
 
  private:
-  static Prepared make(const std::string& name, const py::tuple& fields, const py::object& w,
-                       int64_t variant) {
-    const Problem problem = problem_from(fields);
-    const Kernel& kernel = kernel_for(name, problem, variant);
-    require(kernel.dtype == problem.x_dtype, "this variant has another dtype");
-    const void* weights = nullptr;
-    py::array array;
-    if (!w.is_none()) {
-      array = w.cast<py::array>();
-      require(has_dtype(array, problem.w_dtype) && (array.flags() & py::array::c_style),
-              "w must be contiguous");
-      require(problem.groups == 0 ||
-                  array.size() == problem.k * (problem.c / problem.groups) * problem.r * problem.s,
-              "w does not fit this problem");
-      weights = array.data();
-    }
-    py::gil_scoped_release released;
-    return Prepared(kernel, problem, weights);
+  std::shared_ptr<const Layer> layer_;
+};
+
+// (kind, index, offset in bytes), or None.
+Place place_from(const py::object& place) {
+  if (place.is_none()) return {Place::kNone, 0, 0};
+  const py::tuple numbers = place.cast<py::tuple>();
+  return {numbers[0].cast<int64_t>(), numbers[1].cast<int64_t>(), numbers[2].cast<int64_t>()};
+}
+
+// A compiled network. Python planned where everything lies (convkit/graph/memory.py); the sizes of
+// the arrays that come with a call are checked there too.
+class NativeProgram {
+ public:
+  NativeProgram(const py::list& steps, const py::list& constants, int64_t arena_bytes)
+      : constants_(constants), program_(make(steps, constants, arena_bytes)) {}
+
+  void run(const py::list& inputs, const py::list& outputs, int threads) const {
+    execute(inputs, outputs, threads, nullptr);
+  }
+  std::vector<double> profile(const py::list& inputs, const py::list& outputs, int threads) const {
+    std::vector<double> seconds(program_.steps().size());
+    execute(inputs, outputs, threads, seconds.data());
+    return seconds;
   }
 
-  Prepared prepared_;
-  py::object bias_;  // keeps the memory that epilogue_.bias points to
-  int64_t limit_;
-  Epilogue epilogue_;
+ private:
+  static Program make(const py::list& steps, const py::list& constants, int64_t arena_bytes) {
+    std::vector<Step> made;
+    for (const py::handle& each : steps) made.push_back(step_from(each.cast<py::tuple>()));
+    std::vector<const void*> addresses;
+    for (const py::handle& each : constants)
+      addresses.push_back(each.cast<py::array>().data());
+    return Program(std::move(made), std::move(addresses), arena_bytes);
+  }
+
+  // (plan or (name, problem, activation, a, b, limit), n, 12 strides, x, residual, y, w, bias)
+  static Step step_from(const py::tuple& given) {
+    Step step{};
+    if (py::isinstance<NativePlan>(given[0])) {
+      step.layer = given[0].cast<const NativePlan&>().layer();
+      step.kernel = &step.layer->prepared.kernel();
+      step.call = step.layer->prepared.problem();
+    } else {
+      const py::tuple made = given[0].cast<py::tuple>();
+      step.call = problem_from(made[1].cast<py::tuple>());
+      step.kernel = &kernel_for(made[0].cast<std::string>(), step.call);
+      step.activation = made[2].cast<int64_t>();
+      step.a = made[3].cast<double>();
+      step.b = made[4].cast<double>();
+      step.limit = made[5].cast<int64_t>();
+    }
+    step.call.n = given[1].cast<int64_t>();
+    const py::tuple strides = given[2].cast<py::tuple>();
+    require(int(strides.size()) == kStrideFields, "a step has 12 strides");
+    int64_t* field = reinterpret_cast<int64_t*>(&step.call) + kProblemFields - kStrideFields;
+    for (const py::handle& value : strides) *field++ = value.cast<int64_t>();
+    step.x = place_from(given[3]);
+    step.residual = place_from(given[4]);
+    step.y = place_from(given[5]);
+    step.w = place_from(given[6]);
+    step.bias = place_from(given[7]);
+    return step;
+  }
+
+  void execute(const py::list& inputs, const py::list& outputs, int threads,
+               double* seconds) const {
+    std::vector<const void*> from;
+    std::vector<void*> to;
+    for (const py::handle& each : inputs) from.push_back(each.cast<py::array>().data());
+    for (const py::handle& each : outputs) to.push_back(each.cast<py::array>().mutable_data());
+    py::gil_scoped_release released;
+    program_.run(from, to, threads, seconds);
+  }
+
+  py::list constants_;  // keeps the memory that the program reads
+  Program program_;
 };
 
 py::tuple sizes_of(const std::string& name, const py::tuple& fields, int64_t variant) {
@@ -225,4 +295,11 @@ PYBIND11_MODULE(_convkit, m) {
            py::arg("y").noconvert(), py::arg("threads"))
       .def_property_readonly("sizes", &NativePlan::sizes)
       .def_property_readonly("variant", &NativePlan::variant);
+
+  py::class_<NativeProgram>(m, "Program")
+      .def(py::init<const py::list&, const py::list&, int64_t>(), py::arg("steps"),
+           py::arg("constants"), py::arg("arena_bytes"))
+      .def("run", &NativeProgram::run, py::arg("inputs"), py::arg("outputs"), py::arg("threads"))
+      .def("profile", &NativeProgram::profile, py::arg("inputs"), py::arg("outputs"),
+           py::arg("threads"));
 }

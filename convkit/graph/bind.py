@@ -78,9 +78,7 @@ def bind(
         now.update((value.name, value) for value in outputs)
         nodes.append(Node(node.op, node.name, inputs, outputs, node.settings))
     inputs_now = tuple(now[value.name] for value in graph.inputs)
-    outputs_now = tuple(
-        v if isinstance(v, Weight) else now[v.name] for v in graph.outputs
-    )
+    outputs_now = tuple(v if isinstance(v, Weight) else now[v.name] for v in graph.outputs)
     bound = Graph(graph.name, inputs_now, (), inputs_now).but(tuple(nodes), outputs_now)
     return Bound(bound, arrays)
 

@@ -21,7 +21,7 @@ def pooling_of(inputs: Sequence[Value | None], keywords: Keywords) -> Windows:
     (x,) = given(inputs, "pooling")
     one_dtype((x,), "pooling")
     _, _, h, w = image_shape(x, "pooling")
-    settings = {**{"stride": None, "padding": 0, "ceil_mode": False}, **keywords}
+    settings = {"stride": None, "padding": 0, "ceil_mode": False, **keywords}
     return windows(
         (h, w), settings["kernel"], settings["stride"], settings["padding"], settings["ceil_mode"]
     )
