@@ -217,6 +217,10 @@ class Builder:
         self, x: Value, *, axis: int = -1, b: float = 1.0, name: str | None = None
     ) -> Value:
         """exp(b x) over its sum along an axis (counted with the batch as axis 0)."""
+        self._check(x)
+        axes = len(x.sizes)
+        if isinstance(axis, bool) or not isinstance(axis, int) or axis % axes == 0:
+            raise ValueError(f"axis={axis!r} must be an axis of {x.name} behind the batch")
         return self._add("softmax", name, (x,), {}, axis=axis, b=b)
 
     def dropout(self, x: Value, p: float = 0.5) -> Value:

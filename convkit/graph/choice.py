@@ -8,8 +8,9 @@ from functools import lru_cache
 from convkit import _convkit
 from convkit.algorithms import ALGORITHMS, APPLIES, Algorithm
 from convkit.backends import Array
+from convkit.graph.ir import Value
 from convkit.machine import Machine, this_machine
-from convkit.problem import ConvProblem
+from convkit.problem import DTYPES, ConvProblem, KernelProblem
 from convkit.select import LEAST_SAVED, WEIGHING, Request, why_not
 
 #: Numbers as in csrc/problem.h.
@@ -113,6 +114,31 @@ def _applies(
         return False
     needed = sizes(row.name, fields, isa)
     return needed is not None and sum(needed) <= asked.max_workspace
+
+
+def operator_fields(
+    x: Value,
+    y: Value,
+    window: tuple[int, int] = (1, 1),
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+    mode: int = 0,
+) -> tuple[int, ...]:
+    """What an operator's kernel is told of one image. groups is 0: w is no filter."""
+    number = DTYPES.index(x.dtype)
+    _, c, h, w = x.sizes
+    _, k, p, q = y.sizes
+    return tuple(
+        KernelProblem(
+            1, c, h, w, k, *window, p, q, 0, *stride, 1, 1, *padding, mode, number, number, number,
+            NCHWC if x.block else NCHW, NCHWC if y.block else NCHW, x.block or y.block,
+        )
+    )  # fmt: skip
+
+
+def has_kernel(name: str, fields: tuple[int, ...]) -> bool:
+    """Whether a variant takes the dtype and layouts of these numbers."""
+    return sizes(name, fields, _convkit.current_isa()) is not None
 
 
 def reorder_seconds(size: int) -> float:

@@ -14,7 +14,7 @@ from convkit.backends import Array
 from convkit.epilogue import IDENTITY, Activation
 from convkit.epilogue import activation as activation_of
 from convkit.graph.bind import Bound
-from convkit.graph.choice import NCHW, NCHWC, choose, kernel_fields
+from convkit.graph.choice import choose, kernel_fields, operator_fields
 from convkit.graph.ir import Node, Shape, Value, Weight
 from convkit.graph.ops import OPS
 from convkit.graph.ops.row import optional
@@ -150,9 +150,7 @@ class Lowering:
         """Parts of a concatenation along channels are made in place, slices of the whole."""
         inputs = {v.name for v in self._bound.graph.inputs}
         outputs = set(self._bound.graph.outputs)
-        aliased = {
-            v for node in self._bound.graph.nodes if OPS[node.op].lower is None for v in node.reads
-        }
+        makers = {v: node for node in self._bound.graph.nodes for v in node.outputs}
         for node in reversed(self._bound.graph.nodes):
             if node.op != "concat" or node.keywords["axis"] != 1 or not node.output.block:
                 continue
@@ -163,7 +161,7 @@ class Lowering:
                     and part not in self.made.views
                     and part.name not in inputs
                     and part not in outputs
-                    and part not in aliased
+                    and not OPS[makers[part].op].view
                 )
                 if free and channel % node.output.block == 0:
                     offset = channel // node.output.block * whole.strides[1]
@@ -295,25 +293,16 @@ class Lowering:
         self,
         node: Node,
         kernel: str,
-        window: tuple[int, int] = (1, 1),
-        stride: tuple[int, int] = (1, 1),
-        padding: tuple[int, int, int, int] = (0, 0, 0, 0),
-        mode: int = 0,
-        *,
+        fields: tuple[int, ...],
         weights: tuple[str, Array] | None = None,
         activation: Activation = IDENTITY,
-        residual: Value | None = None,
     ) -> None:
         """A kernel of csrc/operators on images."""
         x, y = node.inputs[0], node.outputs[0]
         assert x is not None
-        fields = operator_fields(x, y, window, stride, padding, mode)
         name, array = weights or ("", None)
         layer = self.layer(kernel, fields, name, array, None, activation)
-        self.add(
-            node, kernel, layer, (x, self.view(x)), (y, self.view(y)),
-            None if residual is None else self.view(residual),
-        )  # fmt: skip
+        self.add(node, kernel, layer, (x, self.view(x)), (y, self.view(y)))
 
     def elementwise(self, node: Node) -> None:
         """activation(x) or activation(x + y)."""
@@ -368,7 +357,7 @@ class Lowering:
         names = "+".join(v.name for v in node.weights) + f"+{eps}"
         activation = activation_of(node.keywords.get("activation"))
         if len(x.sizes) == 4:
-            self.operator(node, "batch_norm", weights=(names, row), activation=activation)
+            self.operator(node, "batch_norm", operator_fields(x, y), (names, row), activation)
             return
         n, c = x.sizes
         turned = [
@@ -440,23 +429,3 @@ class Lowering:
             (made, View(result.buffer, result.offset, y_strides)),
             added, w=w_place, operations=2 * n * c * k,
         )  # fmt: skip
-
-
-def operator_fields(
-    x: Value,
-    y: Value,
-    window: tuple[int, int] = (1, 1),
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int, int, int] = (0, 0, 0, 0),
-    mode: int = 0,
-) -> tuple[int, ...]:
-    """What an operator's kernel is told of one image. groups is 0: w is no filter."""
-    number = DTYPES.index(x.dtype)
-    _, c, h, w = x.sizes
-    _, k, p, q = y.sizes
-    return tuple(
-        KernelProblem(
-            1, c, h, w, k, *window, p, q, 0, *stride, 1, 1, *padding, mode, number, number, number,
-            NCHWC if x.block else NCHW, NCHWC if y.block else NCHW, x.block or y.block,
-        )
-    )  # fmt: skip

@@ -17,6 +17,7 @@ import numpy as np
 
 from convkit.backends import check_device, enter
 from convkit.graph.compiled import CompiledModel, Options
+from convkit.graph.file import write_model
 from convkit.graph.ir import Graph, Shape, Weight
 from convkit.graph.passes import PASSES
 from convkit.problem import integer, one_of, shape_of
@@ -337,6 +338,23 @@ class Model:
         self._weights = {**self._weights, **taken}
         self._forget()
         return LoadReport(tuple(taken), tuple(missing), tuple(unexpected))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write weights, graph, preset and labels into one file that `convkit.load` reads.
+
+        Parameters
+        ----------
+        path : str or path
+            Ends in .safetensors. Replaced where it is there already, whole or not at all.
+
+        Raises
+        ------
+        ValueError
+            The name ends in something else.
+        OSError
+            The file cannot be written.
+        """
+        write_model(path, self._graph, self._all_weights(), self.labels, self.preset)
 
     def _all_weights(self) -> dict[str, np.ndarray[Any, Any]]:
         """The weights in the graph's order; those never loaded are drawn here."""

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convkit.graph.choice import has_kernel, operator_fields
 from convkit.graph.ir import Node, Value
-from convkit.graph.ops.row import Array, Keywords, Made, Op, given, image_shape, one_dtype
+from convkit.graph.ops.row import (
+    Array,
+    Keywords,
+    Made,
+    Op,
+    given,
+    image_shape,
+    in_blocks,
+    one_dtype,
+)
 from convkit.operators import COUNT_IMAGE, COUNT_PADDING
 from convkit.windows import Windows, windows
 
@@ -16,7 +26,7 @@ if TYPE_CHECKING:
     from convkit.graph.lower import Lowering
 
 
-def pooling_of(inputs: Sequence[Value | None], keywords: Keywords) -> Windows:
+def windows_of(inputs: Sequence[Value | None], keywords: Keywords) -> Windows:
     """The window, strides, sides and sizes that the settings describe."""
     (x,) = given(inputs, "pooling")
     one_dtype((x,), "pooling")
@@ -30,7 +40,7 @@ def pooling_of(inputs: Sequence[Value | None], keywords: Keywords) -> Windows:
 def _pool_shape(
     inputs: Sequence[Value | None], known: Sequence[Array | None], keywords: Keywords
 ) -> list[Made]:
-    made = pooling_of(inputs, keywords)
+    made = windows_of(inputs, keywords)
     (x,) = given(inputs, "pooling")
     return [((*x.sizes[:2], *made.size), x.dtype)]
 
@@ -50,20 +60,20 @@ def _windows(x: Array, made: Windows, fill: float) -> list[Array]:
     ]
 
 
-def _pooling_of_array(x: Array, keywords: Keywords) -> Windows:
-    return pooling_of((Value("x", x.shape, str(x.dtype)),), keywords)
+def windows_of_array(x: Array, keywords: Keywords) -> Windows:
+    return windows_of((Value("x", x.shape, str(x.dtype)),), keywords)
 
 
 def _max_pool2d(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Array, ...]:
     (x,) = arrays
     assert x is not None
-    return (np.max(_windows(x, _pooling_of_array(x, keywords), -np.inf), axis=0),)
+    return (np.max(_windows(x, windows_of_array(x, keywords), -np.inf), axis=0),)
 
 
 def _avg_pool2d(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Array, ...]:
     (x,) = arrays
     assert x is not None
-    made = _pooling_of_array(x, keywords)
+    made = windows_of_array(x, keywords)
     total = np.sum(_windows(x.astype(np.float64), made, 0.0), axis=0)
     counted = np.ones((1, 1, *x.shape[2:]))
     if keywords.get("count_include_pad", True):
@@ -73,16 +83,23 @@ def _avg_pool2d(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Arr
     return ((total / np.sum(_windows(counted, made, 0.0), axis=0)).astype(x.dtype),)
 
 
-def _lower(kernel: str) -> Callable[[Lowering, Node], None]:
-    def lower(low: Lowering, node: Node) -> None:
-        made = pooling_of(node.inputs, node.keywords)
-        count: Any = node.keywords.get("count_include_pad", True)
-        low.operator(
-            node, kernel, made.window, made.stride, made.padding,
-            COUNT_PADDING if count and kernel == "avg_pool" else COUNT_IMAGE,
-        )  # fmt: skip
+def _problem(kernel: str, node: Node) -> tuple[int, ...]:
+    """What the kernel is told."""
+    made = windows_of(node.inputs, node.keywords)
+    counts = kernel == "avg_pool" and node.keywords.get("count_include_pad", True)
+    (x,) = given(node.inputs, "pooling")
+    return operator_fields(
+        x, node.output, made.window, made.stride, made.padding,
+        COUNT_PADDING if counts else COUNT_IMAGE,
+    )  # fmt: skip
 
-    return lower
+
+def _lower(kernel: str) -> Callable[[Lowering, Node], None]:
+    return lambda low, node: low.operator(node, kernel, _problem(kernel, node))
+
+
+def _blocks(kernel: str) -> Callable[[Node, int], bool]:
+    return lambda node, block: has_kernel(kernel, _problem(kernel, in_blocks(node, block)))
 
 
 def _global_shape(
@@ -99,12 +116,26 @@ def _global_avg(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Arr
     return (x.astype(np.float64).mean((2, 3), keepdims=True).astype(x.dtype),)
 
 
+def _global_problem(node: Node) -> tuple[int, ...]:
+    (x,) = given(node.inputs, "global pooling")
+    return operator_fields(x, node.output)
+
+
 def _global_lower(low: Lowering, node: Node) -> None:
-    low.operator(node, "global_avg_pool")
+    low.operator(node, "global_avg_pool", _global_problem(node))
+
+
+def _global_blocks(node: Node, block: int) -> bool:
+    """Means of whole channels are few numbers, which what follows wants in a row."""
+    blocked = in_blocks(node, block).but(outputs=node.outputs)
+    return has_kernel("global_avg_pool", _global_problem(blocked))
 
 
 ROWS: dict[str, Op] = {
-    "max_pool2d": Op(_pool_shape, _max_pool2d, _lower("max_pool")),
-    "avg_pool2d": Op(_pool_shape, _avg_pool2d, _lower("avg_pool")),
-    "global_avg_pool2d": Op(_global_shape, _global_avg, _global_lower),
+    # max_pool2d(x); kernel, stride, padding, ceil_mode
+    "max_pool2d": Op(_pool_shape, _max_pool2d, _lower("max_pool"), blocks=_blocks("max_pool")),
+    # avg_pool2d(x); the same and count_include_pad
+    "avg_pool2d": Op(_pool_shape, _avg_pool2d, _lower("avg_pool"), blocks=_blocks("avg_pool")),
+    # global_avg_pool2d(x)
+    "global_avg_pool2d": Op(_global_shape, _global_avg, _global_lower, blocks=_global_blocks),
 }

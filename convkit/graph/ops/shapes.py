@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convkit.graph.choice import operator_fields
 from convkit.graph.ir import Node, Value
 from convkit.graph.ops.row import Array, Keywords, Made, Op, given, image_shape
 from convkit.problem import integer
@@ -73,10 +74,18 @@ def _pad_channels_lower(low: Lowering, node: Node) -> None:
     low.pad_channels(node)
 
 
+def _reorder_lower(low: Lowering, node: Node) -> None:
+    x = node.inputs[0]
+    assert x is not None
+    low.operator(node, "reorder", operator_fields(x, node.output))
+
+
 ROWS: dict[str, Op] = {
     # flatten(x); axis: the axes before it become the rows, those from it the columns
-    "flatten": Op(_flatten_shape, _flatten, _alias),
-    "identity": Op(_identity_shape, _identity, _alias),
+    "flatten": Op(_flatten_shape, _flatten, _alias, view=True),
+    "identity": Op(_identity_shape, _identity, _alias, view=True),
+    # reorder(x): the same numbers in another layout
+    "reorder": Op(_identity_shape, _identity, _reorder_lower),
     # pad_channels(x); before, after, stride: every stride-th row and column, zeros around
     "pad_channels": Op(_pad_channels_shape, _pad_channels, _pad_channels_lower),
 }
