@@ -14,6 +14,7 @@
 #include "executor.h"
 #include "isa.h"
 #include "memory.h"
+#include "prepared_sweep.h"
 #include "program.h"
 
 namespace py = pybind11;
@@ -146,6 +147,120 @@ class NativePlan {
   std::shared_ptr<const Layer> layer_;
 };
 
+// ---- sweeps ----
+
+// Strides of `array` in elements along the last axes of the sweep's eight, and its sizes compared
+// with those there. What is broadcast comes with its stride of 0.
+void sweep_strides(const py::array& array, const Sweep& sweep, int axes, Extents& strides,
+                   const char* what) {
+  require(array.ndim() == axes, what);
+  for (int i = 0; i < axes; ++i) {
+    const int at = kSweepAxes - axes + i;
+    const int64_t bytes = array.strides(i), element = array.itemsize();
+    require(array.shape(i) == sweep.size[at] || sweep.table[at] >= 0, what);
+    require(bytes % element == 0 || array.shape(i) <= 1, what);
+    strides[at] = array.shape(i) <= 1 ? 0 : bytes / element;
+  }
+}
+
+// Appends an axis's table, in elements; -1 in `indices` is the fill.
+void add_table(const py::array& indices, int64_t size, int64_t stride, int64_t limit,
+               std::vector<int64_t>& tables) {
+  require(indices.dtype().num() == py::dtype::of<int64_t>().num() && indices.ndim() == 1 &&
+              indices.shape(0) == size && (indices.flags() & py::array::c_style),
+          "a table is a contiguous vector of int64, one for each index of y");
+  const int64_t* values = static_cast<const int64_t*>(indices.data());
+  for (int64_t i = 0; i < size; ++i) {
+    require(values[i] >= -1 && values[i] < limit, "a table leads outside its axis");
+    tables.push_back(values[i] < 0 ? kFill : values[i] * stride);
+  }
+}
+
+// One sweep over y's axes and, for reductions, `reduced` more that only `a` has.
+std::shared_ptr<const PreparedSweep> make_sweep(const std::string& name, int64_t function,
+                                                const py::array& a, const py::object& b,
+                                                const py::array& y, const py::list& axis_tables,
+                                                int64_t reduced, uint64_t fill,
+                                                int64_t activation, double alpha, double beta) {
+  const int axes = int(y.ndim()) + int(reduced);
+  require(reduced >= 0 && axes <= kSweepAxes, "a sweep has at most 8 axes");
+  require(a.itemsize() == y.itemsize() && (name == "copy" || a.dtype().is(y.dtype())),
+          "a and y have one dtype");
+  Sweep sweep{};
+  sweep.function = function, sweep.reduced = reduced, sweep.fill = fill;
+  sweep.activation = activation, sweep.alpha = alpha, sweep.beta = beta;
+  if (name == "copy") {
+    sweep.dtype = y.itemsize();
+  } else {
+    require(has_dtype(y, kFloat32) || has_dtype(y, kFloat64), "a sweep computes with floats");
+    sweep.dtype = has_dtype(y, kFloat64) ? kFloat64 : kFloat32;
+  }
+  for (int i = 0; i < kSweepAxes; ++i) sweep.size[i] = 1, sweep.table[i] = -1;
+  for (int i = 0; i < axes; ++i) {
+    sweep.size[kSweepAxes - axes + i] =
+        i < int(y.ndim()) ? y.shape(i) : (int(a.ndim()) == axes ? a.shape(i) : 0);
+    require(sweep.size[kSweepAxes - axes + i] > 0, "a sweep is over at least one element");
+  }
+  if (reduced == 0) {
+    sweep_strides(y, sweep, axes, sweep.y, "y does not fit");
+  } else {
+    require(name == "reduce", "only reductions have reduced axes");
+    for (int i = 0; i < int(y.ndim()); ++i) {
+      require(y.strides(i) % y.itemsize() == 0 || y.shape(i) <= 1, "y does not fit");
+      sweep.y[kSweepAxes - axes + i] = y.shape(i) <= 1 ? 0 : y.strides(i) / y.itemsize();
+    }
+  }
+  std::vector<int64_t> tables;
+  for (int i = 0; i < int(axis_tables.size()); ++i)
+    if (!axis_tables[size_t(i)].is_none()) sweep.table[kSweepAxes - axes + i] = 0;
+  require(axis_tables.empty() || (name == "copy" && int(axis_tables.size()) == axes),
+          "copies have a table or None for each axis");
+  sweep_strides(a, sweep, axes, sweep.a, "a does not fit");
+  for (int i = 0; i < int(axis_tables.size()); ++i) {
+    const int at = kSweepAxes - axes + i;
+    if (sweep.table[at] < 0) continue;
+    sweep.table[at] = int64_t(tables.size());
+    add_table(axis_tables[size_t(i)].cast<py::array>(), sweep.size[at], sweep.a[at], a.shape(i),
+              tables);
+  }
+  if (b.is_none()) {
+    require(name != "elementwise" || function == kFirst, "this function has two arguments");
+    for (int i = 0; i < kSweepAxes; ++i) sweep.b[i] = sweep.a[i];
+  } else {
+    const py::array array = b.cast<py::array>();
+    require(array.dtype().is(y.dtype()), "b and y have one dtype");
+    sweep_strides(array, sweep, axes, sweep.b, "b does not fit");
+  }
+  return std::make_shared<const PreparedSweep>(name, sweep, std::move(tables));
+}
+
+void run_sweep(const std::string& name, int64_t function, const py::array& a, const py::object& b,
+               py::array& y, const py::list& axis_tables, int64_t reduced, uint64_t fill,
+               int64_t activation, double alpha, double beta, int threads) {
+  const auto sweep = make_sweep(name, function, a, b, y, axis_tables, reduced, fill, activation,
+                                alpha, beta);
+  const void* from_a = a.data();
+  const void* from_b = b.is_none() ? nullptr : b.cast<py::array>().data();
+  void* to = y.mutable_data();
+  py::gil_scoped_release released;
+  sweep->run(from_a, from_b, to, threads);
+}
+
+// A sweep that a program runs: made from arrays of the right sizes and strides, whose memory is
+// never touched.
+class NativeSweep {
+ public:
+  NativeSweep(const std::string& name, int64_t function, const py::array& a, const py::object& b,
+              const py::array& y, const py::list& tables, int64_t reduced, uint64_t fill,
+              int64_t activation, double alpha, double beta)
+      : sweep_(make_sweep(name, function, a, b, y, tables, reduced, fill, activation, alpha,
+                          beta)) {}
+  const std::shared_ptr<const PreparedSweep>& sweep() const { return sweep_; }
+
+ private:
+  std::shared_ptr<const PreparedSweep> sweep_;
+};
+
 // (kind, index, offset in bytes), or None.
 Place place_from(const py::object& place) {
   if (place.is_none()) return {Place::kNone, 0, 0};
@@ -179,9 +294,17 @@ class NativeProgram {
     return Program(std::move(made), std::move(addresses), arena_bytes);
   }
 
-  // (plan or (name, problem, activation, a, b, limit), n, 12 strides, x, residual, y, w, bias)
+  // (sweep, a, b, y), or (plan or (name, problem, activation, a, b, limit), n, 12 strides, x,
+  // residual, y, w, bias)
   static Step step_from(const py::tuple& given) {
     Step step{};
+    if (py::isinstance<NativeSweep>(given[0])) {
+      step.sweep = given[0].cast<const NativeSweep&>().sweep();
+      step.x = place_from(given[1]);
+      step.residual = place_from(given[2]);
+      step.y = place_from(given[3]);
+      return step;
+    }
     if (py::isinstance<NativePlan>(given[0])) {
       step.layer = given[0].cast<const NativePlan&>().layer();
       step.kernel = &step.layer->prepared.kernel();
@@ -286,6 +409,12 @@ PYBIND11_MODULE(_convkit, m) {
   m.def("sizes", &sizes_of, py::arg("name"), py::arg("problem"), py::arg("variant") = -1);
   m.def("items", &items_of, py::arg("name"), py::arg("problem"), py::arg("variant") = -1);
 
+  m.def("sweeps", &sweep_names);
+  m.def("sweep", &run_sweep, py::arg("name"), py::arg("function"), py::arg("a").noconvert(),
+        py::arg("b"), py::arg("y").noconvert(), py::arg("tables"), py::arg("reduced"),
+        py::arg("fill"), py::arg("activation"), py::arg("alpha"), py::arg("beta"),
+        py::arg("threads"));
+
   py::class_<NativePlan>(m, "Plan")
       .def(py::init<const std::string&, const py::tuple&, const py::object&, const py::object&,
                     int64_t, double, double, int64_t, int64_t>(),
@@ -296,6 +425,12 @@ PYBIND11_MODULE(_convkit, m) {
       .def_property_readonly("sizes", &NativePlan::sizes)
       .def_property_readonly("variant", &NativePlan::variant);
 
+  py::class_<NativeSweep>(m, "Sweep")
+      .def(py::init<const std::string&, int64_t, const py::array&, const py::object&,
+                    const py::array&, const py::list&, int64_t, uint64_t, int64_t, double, double>(),
+           py::arg("name"), py::arg("function"), py::arg("a").noconvert(), py::arg("b"),
+           py::arg("y").noconvert(), py::arg("tables"), py::arg("reduced"), py::arg("fill"),
+           py::arg("activation"), py::arg("alpha"), py::arg("beta"));
   py::class_<NativeProgram>(m, "Program")
       .def(py::init<const py::list&, const py::list&, int64_t>(), py::arg("steps"),
            py::arg("constants"), py::arg("arena_bytes"))

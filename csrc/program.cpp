@@ -32,6 +32,11 @@ struct Frame {
 void run_step(const Step& step, const Frame& frame, int threads) {
   const void* x = frame.at(step.x);
   void* y = frame.at(step.y);
+  if (step.sweep) {
+    step.sweep->run(x, frame.at(step.residual), y, threads);
+    return;
+  }
+  if (step.call.n == 0) return;
   if (step.layer) {
     Epilogue epilogue = step.layer->epilogue;
     epilogue.residual = frame.at(step.residual);
@@ -68,7 +73,6 @@ void Program::run(const std::vector<const void*>& inputs, const std::vector<void
   const Memory arena(arena_bytes_);
   const Frame frame{arena.data(), inputs, outputs, constants_};
   for (const Step& step : steps_) {
-    if (step.call.n == 0) continue;
     if (!seconds) {
       run_step(step, frame, threads);
       continue;
