@@ -313,9 +313,7 @@ def _sweep(
     if record is not None:
         record(a, b, y, _convkit.Sweep(name, number, a, b, y, tables, reduced, fill, *activation))
         return
-    _convkit.sweep(
-        name, number, a, b, y, tables, reduced, fill, *activation, get_num_threads()
-    )
+    _convkit.sweep(name, number, a, b, y, tables, reduced, fill, *activation, get_num_threads())
 
 
 #: What is given sweeps (a, b, y, the sweep) instead of running them.

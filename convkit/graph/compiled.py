@@ -147,7 +147,9 @@ class CompiledModel:
             list(lowered.constants.values()),
             arena.size,
         )
-        packed = {id(s.kernel): s.kernel for s in lowered.steps if not isinstance(s.kernel, tuple)}
+        packed = {
+            id(s.kernel): s.kernel for s in lowered.steps if isinstance(s.kernel, _convkit.Plan)
+        }
         self._layers = list(packed.values())
         self.memory = Memory(arena.size, arena.live, sum(p.sizes[0] for p in packed.values()))
 
@@ -364,6 +366,8 @@ def _native(step: Step, lowered: Lowered, places: Mapping[str, tuple[int, int, i
         )
         return kind, index, offset + view.offset * np.dtype(dtype).itemsize
 
+    if isinstance(step.kernel, _convkit.Sweep):
+        return step.kernel, place(step.x), place(step.residual), place(step.y)
     return (
         step.kernel, step.images, step.strides, place(step.x), place(step.residual),
         place(step.y), place(step.w), place(step.bias),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from convkit.graph.ops import OPS
 from convkit.graph.ops.row import optional
 from convkit.problem import DTYPES, ConvProblem, KernelProblem
 from convkit.select import Request
+from convkit.sweeps import from_blocks, recorded, to_blocks
 
 Strides = tuple[int, ...]
 #: Layers by what they compute and the weights that they hold, shared by a model's programs.
@@ -42,8 +43,8 @@ class View:
 class Step:
     """A kernel and what it reads and writes.
 
-    `kernel` is a layer, whose weights are packed, or what packs them in each run: (name, numbers of
-    the problem, activation, a, b, most bytes).
+    `kernel` is a layer, whose weights are packed; or what packs them in each run: (name, numbers of
+    the problem, activation, a, b, most bytes); or a sweep, of which `residual` is the second array.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Lowering:
     def __init__(self, bound: Bound, asked: Request, layers: Layers) -> None:
         self.made = Lowered()
         self._bound, self._asked, self._layers = bound, asked, layers
+        self._shadows: dict[str, Array] = {}
         for value in bound.graph.inputs:
             self._alone(value)
         self._share_concats()
@@ -303,6 +305,73 @@ class Lowering:
         name, array = weights or ("", None)
         layer = self.layer(kernel, fields, name, array, None, activation)
         self.add(node, kernel, layer, (x, self.view(x)), (y, self.view(y)))
+
+    def sweeps(self, node: Node, run: Callable[[], object]) -> None:
+        """The sweeps that `run` makes on the arrays of `shadow`, a step each."""
+
+        def record(a: Array, b: Array | None, y: Array, sweep: _convkit.Sweep) -> None:
+            shape = f"{'x'.join(map(str, a.shape))} -> {'x'.join(map(str, y.shape))}"
+            read = a.size + (0 if b is None else b.size) + y.size
+            self.made.steps.append(
+                Step(
+                    node.name,
+                    node.op,
+                    shape,
+                    sweep,
+                    1,
+                    self._behind(a),
+                    self._behind(y),
+                    None if b is None else self._behind(b),
+                    bytes=read * y.itemsize,
+                )  # fmt: skip
+            )
+
+        with recorded(record):
+            run()
+        self._shadows.clear()
+
+    def shadow(self, value: Value) -> Array:
+        """An array with a value's shape and strides, on memory that is never touched.
+
+        Of a value in blocks: (n, blocks, h, w, block).
+        """
+        view = self.view(value)
+        if view.buffer not in self._shadows:
+            array = self.made.constants.get(view.buffer)
+            if array is None:
+                size, dtype = self.made.buffers[view.buffer]
+                array = np.empty(size, dtype)
+            self._shadows[view.buffer] = array
+        whole = self._shadows[view.buffer].reshape(-1)
+        shape, strides = value.sizes, view.strides
+        if value.block:
+            n, c, h, w = shape
+            shape, strides = (n, -(-c // value.block), h, w, value.block), (*strides, 1)
+        if 0 in shape:
+            return np.empty(shape, whole.dtype)
+        steps = [step * whole.itemsize for step in strides]
+        return np.lib.stride_tricks.as_strided(whole[view.offset :], shape, steps)
+
+    def _behind(self, array: Array) -> View:
+        """What a shadow's memory stands for; other arrays become constants."""
+        place = array.__array_interface__["data"][0]
+        for name, whole in self._shadows.items():
+            begin = whole.__array_interface__["data"][0]
+            if begin <= place < begin + whole.nbytes:
+                return View(name, (place - begin) // whole.itemsize, ())
+        name = f"constant {len(self.made.constants)}"
+        self.made.constants[name] = array
+        return View(name, 0, ())
+
+    def reorder(self, node: Node) -> None:
+        """Rows to blocks of channels, or back."""
+        x, y = node.inputs[0], node.output
+        assert x is not None
+        from_x, to_y = self.shadow(x), self.shadow(y)
+        if y.block:
+            self.sweeps(node, lambda: to_blocks(from_x, y.block, out=to_y))
+        else:
+            self.sweeps(node, lambda: from_blocks(from_x, y.sizes[1], out=to_y))
 
     def elementwise(self, node: Node) -> None:
         """activation(x) or activation(x + y)."""

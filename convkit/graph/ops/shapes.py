@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convkit.graph.choice import operator_fields
 from convkit.graph.ir import Node, Value
 from convkit.graph.ops.row import Array, Keywords, Made, Op, given, image_shape
 from convkit.problem import integer
+from convkit.sweeps import pad
 
 if TYPE_CHECKING:
     from convkit.graph.lower import Lowering
@@ -71,13 +71,15 @@ def _pad_channels(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[A
 
 
 def _pad_channels_lower(low: Lowering, node: Node) -> None:
-    low.pad_channels(node)
+    (x,) = given(node.inputs, "pad_channels")
+    step = node.keywords["stride"]
+    widths = [(0, 0), (node.keywords["before"], node.keywords["after"]), (0, 0), (0, 0)]
+    source, result = low.shadow(x)[:, :, ::step, ::step], low.shadow(node.output)
+    low.sweeps(node, lambda: pad(source, widths, out=result))
 
 
 def _reorder_lower(low: Lowering, node: Node) -> None:
-    x = node.inputs[0]
-    assert x is not None
-    low.operator(node, "reorder", operator_fields(x, node.output))
+    low.reorder(node)
 
 
 ROWS: dict[str, Op] = {
