@@ -1,7 +1,7 @@
 """Builds the extension `convkit._convkit`; the metadata is in pyproject.toml.
 
-csrc/*.cpp is compiled once, csrc/kernels/*.cpp and csrc/operators/*.cpp once per instruction set
-(ISA), and the lists of kernels that the dispatch reads are written from the file names. The compile
+csrc/*.cpp is compiled once, csrc/{kernels,operators,sweeps}/*.cpp once per instruction set (ISA),
+and the lists of kernels that the dispatch reads are written from the file names. The compile
 commands are made here, not by distutils: the flags that Python itself was built with (-g, -fwrapv,
 an rpath, ...) have no place in an extension that other machines run.
 
@@ -32,6 +32,7 @@ from setuptools.errors import CompileError, SetupError
 
 ROOT = Path(__file__).resolve().parent
 CSRC = ROOT / "csrc"
+KERNEL_FOLDERS = ("kernels", "operators", "sweeps")
 FAMILIES = {"x86_64": "x86", "amd64": "x86", "aarch64": "arm", "arm64": "arm"}
 
 # To add an ISA: a row here (best first), a row in csrc/isa.cpp and a width in csrc/simd.h.
@@ -155,14 +156,18 @@ def isas_of(source: Path, isas: list[str]) -> list[str]:
 
 
 def kernel_list(isas: list[str]) -> str:
-    """Return the text of kernel_list.h: X-macro lists of kernels, operators and ISAs."""
+    """Return the text of kernel_list.h: X-macro lists of kernels, operators, sweeps and ISAs."""
 
     def macro(name: str, rows: list[str]) -> str:
         return f"#define {name}(X)" + "".join(f" \\\n  X({row})" for row in rows) + "\n"
 
     lines = ["// Written by setup.py from the file names in csrc/.\n#pragma once\n"]
     lines.append("// The ISAs built, best first.\n" + macro("CONVKIT_ISAS", isas))
-    for folder, name in (("kernels", "KERNEL"), ("operators", "OPERATOR")):
+    for folder, name in (
+        ("kernels", "KERNEL"),
+        ("operators", "OPERATOR"),
+        ("sweeps", "SWEEP"),
+    ):
         sources = kernel_sources(folder)
         copies = [f"{isa}, {source.stem}" for source in sources for isa in isas_of(source, isas)]
         lines.append(f"// csrc/{folder}, and each copy of one: X(isa, name).")
@@ -181,7 +186,8 @@ def compile_flags(source: Path, isa: str, machine: str, sanitize: bool = False) 
         if sanitize:
             flags += SANITIZE_FILE_FLAGS.get(name, [])
             # Operators read the user's array where it lies, be it at an odd address.
-            flags += ["-fno-sanitize=alignment"] if name.startswith("operators/") else []
+            if name.startswith(("operators/", "sweeps/")):
+                flags += ["-fno-sanitize=alignment"]
     return flags
 
 
@@ -190,7 +196,7 @@ def units(
 ) -> list[Unit]:
     """Return everything to compile, the longest first so that no worker ends alone with it."""
     found = []
-    for folder in ("kernels", "operators"):
+    for folder in KERNEL_FOLDERS:
         for source in kernel_sources(folder):
             for isa in isas_of(source, isas):
                 found.append(

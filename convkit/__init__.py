@@ -49,19 +49,22 @@ from convkit.threads import get_num_threads, set_num_threads, threads
 
 if TYPE_CHECKING:
     from convkit import models
-    from convkit.graph import Builder, Model
+    from convkit.graph import Builder, CompiledModel, Model, load
     from convkit.weights import load_weights
 
 __all__ = [
-    "Builder", "Model", "Plan", "__version__", "activate", "add", "algorithms", "avg_pool2d",
-    "batch_norm", "clip", "conv2d", "elu", "explain", "gelu", "get_num_threads",
-    "global_avg_pool2d", "hardsigmoid", "hardswish", "info", "leaky_relu", "linear",
+    "Builder", "CompiledModel", "Model", "Plan", "__version__", "activate", "add", "algorithms",
+    "avg_pool2d", "batch_norm", "clip", "conv2d", "elu", "explain", "gelu", "get_num_threads",
+    "global_avg_pool2d", "hardsigmoid", "hardswish", "info", "leaky_relu", "linear", "load",
     "load_weights", "max_pool2d", "models", "plan", "release_memory", "relu", "relu6",
     "set_num_threads", "sigmoid", "silu", "softmax", "tanh", "threads",
 ]  # fmt: skip
 
 #: Names that are imported when they are first used, to keep `import convkit` light.
-_ON_USE = {"Builder": "convkit.graph", "Model": "convkit.graph", "load_weights": "convkit.weights"}
+_ON_USE = {
+    "Builder": "convkit.graph", "CompiledModel": "convkit.graph", "Model": "convkit.graph",
+    "load": "convkit.graph", "load_weights": "convkit.weights",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

@@ -28,6 +28,21 @@ def operators() -> list[str]: ...
 def variants(name: str) -> list[tuple[str, int, int, int]]: ...
 def sizes(name: str, problem: tuple[int, ...], variant: int = -1) -> tuple[int, int, int]: ...
 def items(name: str, problem: tuple[int, ...], variant: int = -1) -> list[int]: ...
+def sweeps() -> list[str]: ...
+def sweep(
+    name: str,
+    function: int,
+    a: NDArray[Any],
+    b: NDArray[Any] | None,
+    y: NDArray[Any],
+    tables: list[NDArray[np.int64] | None],
+    reduced: int,
+    fill: int,
+    activation: int,
+    alpha: float,
+    beta: float,
+    threads: int,
+) -> None: ...
 
 class Plan:
     def __init__(
@@ -49,3 +64,36 @@ class Plan:
     def sizes(self) -> tuple[int, int, int]: ...
     @property
     def variant(self) -> str: ...
+
+Place = tuple[int, int, int] | None
+Step = (
+    tuple[Sweep, Place, Place, Place]
+    | tuple[Any, int, tuple[int, ...], Place, Place, Place, Place, Place]
+)
+
+class Sweep:
+    def __init__(
+        self,
+        name: str,
+        function: int,
+        a: NDArray[Any],
+        b: NDArray[Any] | None,
+        y: NDArray[Any],
+        tables: list[NDArray[np.int64] | None],
+        reduced: int,
+        fill: int,
+        activation: int,
+        alpha: float,
+        beta: float,
+    ) -> None: ...
+
+class Program:
+    def __init__(
+        self, steps: list[Step], constants: list[NDArray[Any]], arena_bytes: int
+    ) -> None: ...
+    def run(
+        self, inputs: list[NDArray[Any]], outputs: list[NDArray[Any]], threads: int
+    ) -> None: ...
+    def profile(
+        self, inputs: list[NDArray[Any]], outputs: list[NDArray[Any]], threads: int
+    ) -> list[float]: ...

@@ -568,7 +568,12 @@ def _pool(
         raise ValueError(f"result of shape {shape}: more than can be addressed")
     y = _result(shape, data, target, x=data)
     problem = _problem(
-        data.dtype, (n, c, h, w), (c, *made.size), made.window, made.stride, made.padding,
+        data.dtype,
+        (n, c, h, w),
+        (c, *made.size),
+        made.window,
+        made.stride,
+        made.padding,
         mode=count,
     )
     _run(name, problem, image, _images("out", y), work=n * c * h * w)

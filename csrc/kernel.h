@@ -17,6 +17,35 @@ enum Activation : int64_t {
   kHardSwish = 8,  // v min(max(v + 3, 0), 6) / 6
   kSilu = 9,       // v sigmoid(v)
   kGelu = 10,      // v (1 + erf(v / sqrt 2)) / 2
+  // What follows is applied by itself, or behind a sweep (csrc/sweep.h). Not all leave 0 at 0.
+  kSelu = 11,             // b (v < 0 ? a (e^v - 1) : v)
+  kCelu = 12,             // v < 0 ? a (e^(v / a) - 1) : v
+  kThresholdedRelu = 13,  // v > a ? v : 0
+  kSoftplus = 14,         // log(1 + e^v)
+  kSoftsign = 15,         // v / (1 + |v|)
+  kMish = 16,             // v tanh(log(1 + e^v))
+  kNegative = 17,
+  kAbsolute = 18,
+  kSquareRoot = 19,
+  kReciprocal = 20,
+  kExponential = 21,
+  kLogarithm = 22,
+  kErrorFunction = 23,  // erf(v)
+  kFloor = 24,
+  kCeiling = 25,
+  kRound = 26,  // halves to even
+  kSign = 27,   // -1, 0 or 1, of the zero's own sign
+  kSin = 28,
+  kCos = 29,
+  kTan = 30,
+  kArcSin = 31,
+  kArcCos = 32,
+  kArcTan = 33,
+  kSinh = 34,
+  kCosh = 35,
+  kArcSinh = 36,
+  kArcCosh = 37,
+  kArcTanh = 38,
 };
 
 struct Epilogue {

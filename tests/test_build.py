@@ -148,7 +148,7 @@ def test_symbol_check_without_nm_warns(compile_object, monkeypatch, capfd):
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64", "riscv64"])
 def test_flags(machine):
     for isa in setup.selected_isas(machine, ""):
-        for source in setup.kernel_sources("kernels") + setup.kernel_sources("operators"):
+        for source in sum(map(setup.kernel_sources, setup.KERNEL_FOLDERS), []):
             flags = setup.compile_flags(source, isa, machine)
             assert f"-DCONVKIT_ISA={isa}" in flags
             assert not {"-g", "-fwrapv", "-ffast-math", "-Ofast", "-march=native"} & set(flags)
@@ -172,7 +172,7 @@ def test_unknown_isa_to_build_is_refused():
 def test_kernel_list_names_every_file():
     text = setup.kernel_list(["avx2", "baseline"])
     assert "#define CONVKIT_ISAS(X) \\\n  X(avx2) \\\n  X(baseline)\n" in text
-    for source in setup.kernel_sources("kernels") + setup.kernel_sources("operators"):
+    for source in sum(map(setup.kernel_sources, setup.KERNEL_FOLDERS), []):
         for row in (source.stem, f"avx2, {source.stem}", f"baseline, {source.stem}"):
             assert f"  X({row})" in text
 
@@ -236,6 +236,7 @@ def test_every_isa_has_every_kernel():
     names = {source.stem for source in setup.kernel_sources("kernels")}
     assert names == set(native.algorithms())
     assert {source.stem for source in setup.kernel_sources("operators")} == set(native.operators())
+    assert {source.stem for source in setup.kernel_sources("sweeps")} == set(native.sweeps())
     before = native.current_isa()
     try:
         for isa in ISAS:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from convkit.epilogue import ActivationLike
-from convkit.graph.ir import Graph, Node, Value, Weight
+from convkit.graph.ir import Graph, Node, Shape, Value, Weight
 from convkit.graph.model import Model
 from convkit.graph.ops import OPS
-from convkit.problem import DTYPES, PaddingLike, PairLike, integer, one_of
+from convkit.graph.ops.convolution import conv2d_weights, linear_weights
+from convkit.problem import DTYPES, PaddingLike, PairLike, integer, one_of, pair
 
 
 class Builder:
@@ -33,7 +34,7 @@ class Builder:
     >>> x = b.max_pool2d(b.conv2d(b.input, 8, 3, activation="relu", name="conv1"), 2)
     >>> model = b.model(b.linear(b.flatten(x), 10, name="fc"))
     >>> print(model.graph.outputs[0])
-    10
+    1x10
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Builder:
             raise ValueError(f"input_shape={tuple(input_shape)} must be (c, h, w) or (c,)")
         shape = tuple(integer("input_shape", size, least=1) for size in input_shape)
         self._name = name
-        self._input = Value("input", shape, one_of("dtype", dtype, DTYPES))
+        self._input = Value("input", (1, *shape), one_of("dtype", dtype, DTYPES))
         self._nodes: list[Node] = []
         self._values = {"input": self._input}
 
@@ -72,10 +73,15 @@ class Builder:
         name: str | None = None,
     ) -> Value:
         """Convolve; the keywords are those of `convkit.conv2d`. Weights: weight, bias."""
+        self._check(x)
+        k = integer("filters", filters, least=1)
+        shape = conv2d_weights(
+            x, k, pair("kernel", kernel, least=1), integer("groups", groups, least=1)
+        )
         return self._add(
-            "conv2d", name, (x,), filters=filters, kernel=kernel, stride=stride, padding=padding,
-            padding_mode=padding_mode, dilation=dilation, groups=groups, bias=bias,
-            activation=activation,
+            "conv2d", name, (x,), {"weight": shape, **({"bias": (k,)} if bias else {})},
+            stride=stride, padding=padding, padding_mode=padding_mode, dilation=dilation,
+            groups=groups, activation=activation,
         )  # fmt: skip
 
     def linear(
@@ -88,7 +94,10 @@ class Builder:
         name: str | None = None,
     ) -> Value:
         """Multiply by a matrix (features, c). Weights: weight, bias."""
-        return self._add("linear", name, (x,), features=features, bias=bias, activation=activation)
+        self._check(x)
+        k = integer("features", features, least=1)
+        weights = {"weight": linear_weights(x, k), **({"bias": (k,)} if bias else {})}
+        return self._add("linear", name, (x,), weights, activation=activation)
 
     def batch_norm(
         self,
@@ -99,7 +108,13 @@ class Builder:
         name: str | None = None,
     ) -> Value:
         """Normalise each channel. Weights: weight, bias, running_mean, running_var."""
-        return self._add("batch_norm", name, (x,), eps=eps, activation=activation)
+        self._check(x)
+        if len(x.sizes) not in (2, 4):
+            raise ValueError(
+                f"batch_norm needs (n, c) or (n, c, h, w), but {x.name} has shape {x.sizes}"
+            )
+        weights = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (x.sizes[1],))
+        return self._add("batch_norm", name, (x,), weights, eps=eps, activation=activation)
 
     # Pooling
 
@@ -115,7 +130,7 @@ class Builder:
     ) -> Value:
         """Take the maximum of each window; the stride is the kernel unless given."""
         return self._add(
-            "max_pool2d", name, (x,), kernel=kernel, stride=stride, padding=padding,
+            "max_pool2d", name, (x,), {}, kernel=kernel, stride=stride, padding=padding,
             ceil_mode=ceil_mode,
         )  # fmt: skip
 
@@ -132,19 +147,19 @@ class Builder:
     ) -> Value:
         """Take the mean of each window; the stride is the kernel unless given."""
         return self._add(
-            "avg_pool2d", name, (x,), kernel=kernel, stride=stride, padding=padding,
+            "avg_pool2d", name, (x,), {}, kernel=kernel, stride=stride, padding=padding,
             ceil_mode=ceil_mode, count_include_pad=count_include_pad,
         )  # fmt: skip
 
     def global_avg_pool2d(self, x: Value, *, name: str | None = None) -> Value:
         """Take the mean of each channel: (c, 1, 1)."""
-        return self._add("global_avg_pool2d", name, (x,))
+        return self._add("global_avg_pool2d", name, (x,), {})
 
     # Element by element
 
     def activation(self, x: Value, activation: ActivationLike, *, name: str | None = None) -> Value:
         """Apply an activation: a name or (name, parameters...)."""
-        return self._add("activation", name, (x,), activation=activation)
+        return self._add("activation", name, (x,), {}, activation=activation)
 
     def relu(self, x: Value, *, name: str | None = None) -> Value:
         """max(x, 0)."""
@@ -196,13 +211,17 @@ class Builder:
         self, x: Value, y: Value, *, activation: ActivationLike = None, name: str | None = None
     ) -> Value:
         """x + y, two values of one shape: a residual connection."""
-        return self._add("add", name, (x, y), activation=activation)
+        return self._add("add", name, (x, y), {}, activation=activation)
 
     def softmax(
         self, x: Value, *, axis: int = -1, b: float = 1.0, name: str | None = None
     ) -> Value:
         """exp(b x) over its sum along an axis (counted with the batch as axis 0)."""
-        return self._add("softmax", name, (x,), axis=axis, b=b)
+        self._check(x)
+        axes = len(x.sizes)
+        if isinstance(axis, bool) or not isinstance(axis, int) or axis % axes == 0:
+            raise ValueError(f"axis={axis!r} must be an axis of {x.name} behind the batch")
+        return self._add("softmax", name, (x,), {}, axis=axis, b=b)
 
     def dropout(self, x: Value, p: float = 0.5) -> Value:
         """x itself: dropout does nothing once a network is trained."""
@@ -215,13 +234,13 @@ class Builder:
 
     def flatten(self, x: Value, *, name: str | None = None) -> Value:
         """All numbers of an image in one row."""
-        return self._add("flatten", name, (x,))
+        return self._add("flatten", name, (x,), {}, axis=1)
 
     def pad_channels(
         self, x: Value, before: int, after: int, *, stride: int = 1, name: str | None = None
     ) -> Value:
         """Every stride-th row and column, with channels of zeros before and after."""
-        return self._add("pad_channels", name, (x,), before=before, after=after, stride=stride)
+        return self._add("pad_channels", name, (x,), {}, before=before, after=after, stride=stride)
 
     # The end
 
@@ -235,29 +254,31 @@ class Builder:
             raise ValueError("output=() must be a value or several")
         for value in outputs:
             self._check(value)
-        needed = set(outputs)
-        nodes: list[Node] = []
-        for node in reversed(self._nodes):
-            if node.output in needed:
-                needed.update(node.inputs)
-                nodes.append(node)
-        graph = Graph(self._name, (self._input,), tuple(reversed(nodes)), outputs)
+        whole = Graph(self._name, (self._input,), tuple(self._nodes), outputs)
+        graph = whole.but(whole.nodes)
         return Model(graph, seed=integer("seed", seed, least=0))
 
-    def _add(self, op: str, name: str | None, inputs: tuple[Value, ...], **keywords: Any) -> Value:
+    def _add(
+        self,
+        op: str,
+        name: str | None,
+        inputs: tuple[Value, ...],
+        weights: dict[str, Shape],
+        **keywords: Any,
+    ) -> Value:
         """Check and append a node; settings are frozen, lists in them become tuples."""
         for value in inputs:
             self._check(value)
         name = self._free_name(op, name)
-        shape = OPS[op].infer(inputs, keywords)
         dtype = inputs[0].dtype
-        weights = tuple(
-            Weight(f"{name}.{role}", role, size, dtype)
-            for role, size in OPS[op].weights(inputs, keywords).items()
+        owned = tuple(
+            Weight(f"{name}.{role}", shape, dtype, role=role) for role, shape in weights.items()
         )
-        output = Value(name, shape, dtype)
         settings = tuple((key, _frozen(value)) for key, value in keywords.items())
-        self._nodes.append(Node(op, name, inputs, output, weights, settings))
+        read = (*inputs, *owned)
+        ((shape, dtype),) = OPS[op].infer(read, [None] * len(read), dict(settings))
+        output = Value(name, shape, dtype)
+        self._nodes.append(Node(op, name, read, (output,), settings))
         self._values[name] = output
         return output
 

@@ -11,7 +11,7 @@ from typing import Any
 USUAL: dict[str, tuple[object, ...]] = {
     "stride": (1, None), "padding": (0,), "padding_mode": ("zeros",), "dilation": (1,),
     "groups": (1,), "activation": (None,), "ceil_mode": (False,),
-    "count_include_pad": (True,), "eps": (1e-5,), "b": (1.0,),
+    "count_include_pad": (True,), "eps": (1e-5,), "b": (1.0,), "axis": (1,),
 }  # fmt: skip
 
 Shape = tuple[int, ...]
@@ -163,6 +163,12 @@ class Graph:
                 needed.update(node.reads)
                 kept.append(node)
         return Graph(self.name, self.inputs, tuple(reversed(kept)), outputs)
+
+    def to_dot(self) -> str:
+        """The graph for Graphviz (`dot -Tsvg`)."""
+        from convkit.graph.text import dot
+
+        return dot(self)
 
     def __str__(self) -> str:
         """A listing: a line for each node with what it reads, makes and owns."""

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import zlib
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
-from convkit.backends import enter
-from convkit.graph.ir import Graph, Weight
-from convkit.graph.run import Runner
+from convkit.backends import check_device, enter
+from convkit.graph.compiled import CompiledModel, Options
+from convkit.graph.file import write_model
+from convkit.graph.ir import Graph, Shape, Weight
+from convkit.graph.passes import PASSES
+from convkit.problem import integer, one_of, shape_of
+from convkit.select import request
 from convkit.weights import load_weights
+
+#: Compiled programs that calling a model keeps.
+KEPT = 8
 
 #: What frameworks' wrappers put before the names of the network they wrap.
 PREFIXES = ("module.", "model.", "_orig_mod.")
@@ -38,17 +49,41 @@ class LoadReport:
 
 
 class Model:
-    """A network ready to run: `y = model(x)` for x (n, c, h, w) of the size it was built for.
+    """A network and its weights: `y = model(x)` for x (n, c, h, w).
 
-    Made by `Builder.model` and `convkit.models.build`. Until `load` gives it weights they are
-    random: drawn on first use, the same for the same `seed`. Safe to call from several threads.
+    Made by `Builder.model`, `convkit.load` and `convkit.models.build`. Until `load` gives it
+    weights they are random: drawn on first use, the same for the same `seed`. Safe to call from
+    several threads.
+
+    Attributes
+    ----------
+    labels : tuple of str, or None
+        Names of the outputs.
+    preset : str or None
+        How images are made into inputs.
     """
 
-    def __init__(self, graph: Graph, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        weights: Mapping[str, np.ndarray[Any, Any]] | None = None,
+        *,
+        seed: int = 0,
+        labels: Sequence[str] | None = None,
+        preset: str | None = None,
+    ) -> None:
         self._graph = graph
         self._seed = seed
-        self._weights: dict[str, np.ndarray[Any, Any]] = {}
-        self._runner: Runner | None = None
+        self._weights: dict[str, np.ndarray[Any, Any]] = dict(weights or {})
+        self.labels = None if labels is None else tuple(labels)
+        self.preset = preset
+        self._forget()
+
+    def _forget(self) -> None:
+        """Compiled programs and packed weights are of weights that are no more."""
+        self._lock = threading.Lock()
+        self._layers: WeakValueDictionary[Any, Any] = WeakValueDictionary()
+        self._compiled: OrderedDict[Any, CompiledModel] = OrderedDict()
 
     @property
     def graph(self) -> Graph:
@@ -58,43 +93,180 @@ class Model:
     def __repr__(self) -> str:
         return f"<convkit model {self._graph.name}, {self._graph.parameters:,} parameters>"
 
-    def __call__(self, x: Any) -> Any:
-        """Run the network.
+    def __call__(self, *arrays: Any, outputs: Sequence[str] | None = None, **named: Any) -> Any:
+        """Run the network, compiled for the shapes of these inputs; the last 8 are kept.
 
         Parameters
         ----------
-        x : (n, c, h, w)
-            Any batch of images of the size and dtype that the network was built for; a NumPy
-            array or another kind with DLPack.
+        *arrays, **named
+            The inputs in order or by name: (n, c, h, w) with any n; NumPy arrays or another kind
+            with DLPack.
+        outputs : names of values, optional
+            What to return instead of the network's outputs: any value inside it.
 
         Returns
         -------
         array or tuple of arrays
-            The output, or the outputs where the network has several; of the kind of x.
+            The output, or the outputs where there are several; of the kind of x.
 
         Raises
         ------
         ValueError
-            x has another shape.
+            An input has a shape that the network does not take.
         TypeError
-            x has another dtype or is no array.
+            An input has another dtype or is no array.
         """
-        (wanted,) = self._graph.inputs
-        (array,), leave = enter(x=x)
-        if array.shape[1:] != wanted.shape or array.ndim != len(wanted.shape) + 1:
-            sizes = "".join(f", {size}" for size in wanted.shape)
+        given = self._by_name(arrays, named)
+        found, _ = enter(**given)
+        by_name = dict(zip(given, found, strict=True))
+        known = {name: by_name[name] for name in self._read_as_values() if name in by_name}
+        key = (
+            tuple(array.shape for array in found),
+            tuple((name, array.tobytes()) for name, array in known.items()),
+            None if outputs is None else tuple(outputs),
+        )
+        run = self._compiled.get(key)
+        if run is None:
+            shapes = {name: array.shape for name, array in by_name.items()}
+            run = self._compile(shapes, known, Options(), outputs)
+            with self._lock:
+                self._compiled[key] = run
+                while len(self._compiled) > KEPT:
+                    self._compiled.popitem(last=False)
+        else:
+            with self._lock:
+                if key in self._compiled:
+                    self._compiled.move_to_end(key)
+        return run(**{name: given[name] for name in given if name not in known})
+
+    def compile(
+        self,
+        *shapes: Sequence[int],
+        device: str = "cpu",
+        threads: int | None = None,
+        precision: str = "high",
+        invariant: bool | None = None,
+        outputs: Sequence[str] | None = None,
+        max_workspace: int | None = None,
+        without: Sequence[str] = (),
+    ) -> CompiledModel:
+        """Make one native program for inputs of these shapes.
+
+        Parameters
+        ----------
+        *shapes : (n, c, h, w)
+            Of each input, the batch included.
+        device : "cpu"
+        threads : int, optional
+            As many as `get_num_threads()` says at each call, unless given.
+        precision, invariant, max_workspace
+            As for `convkit.conv2d`; the workspace is that of each step.
+        outputs : names of values, optional
+            What to return instead of the network's outputs.
+        without : names of passes, optional
+            Passes to leave out (docs/graph.md lists them), to see what they do.
+
+        Returns
+        -------
+        CompiledModel
+            Call it as run(x).
+
+        Raises
+        ------
+        ValueError, TypeError
+            A shape or an argument does not fit.
+        MemoryError
+            The program's arrays need more memory than the machine has; before any work.
+
+        Examples
+        --------
+        >>> import numpy as np, convkit
+        >>> run = convkit.models.build("lenet5_digits").compile((4, 1, 28, 28))
+        >>> run(np.zeros((4, 1, 28, 28), np.float32)).shape
+        (4, 10)
+        """
+        check_device(device)
+        asked = request("auto", precision, invariant, max_workspace)
+        if threads is not None:
+            threads = integer("threads", threads, least=1)
+        for name in without:
+            one_of("without", name, (*PASSES, "choose_layout"))
+        wanted = self._graph.inputs
+        if len(shapes) != len(wanted):
             raise ValueError(
-                f"x has shape {array.shape}: {self._graph.name} needs (n{sizes}) for any n"
+                f"{len(shapes)} shapes were given: {self._graph.name} has {len(wanted)} inputs"
             )
-        if array.dtype != wanted.dtype:
+        by_name = {
+            value.name: shape_of(value.name, shape)
+            for value, shape in zip(wanted, shapes, strict=True)
+        }
+        options = Options(
+            threads, asked.precision, asked.invariant, asked.max_workspace, tuple(without)
+        )
+        return self._compile(by_name, {}, options, outputs)
+
+    def _compile(
+        self,
+        shapes: Mapping[str, Shape],
+        known: Mapping[str, np.ndarray[Any, Any]],
+        options: Options,
+        outputs: Sequence[str] | None,
+    ) -> CompiledModel:
+        self._check_shapes(shapes)
+        graph = self._graph if outputs is None else self._giving(outputs)
+        return CompiledModel(graph, self._all_weights(), shapes, known, options, self._layers)
+
+    def _check_shapes(self, shapes: Mapping[str, Shape]) -> None:
+        """Sizes that the network was written for, the batch and the image's own apart."""
+        for value in self._graph.inputs:
+            shape = shapes[value.name]
+            if value.shape is None:
+                continue
+            fixed = value.shape[1:2] if len(value.shape) == 4 else value.shape[1:]
+            if len(shape) != len(value.shape) or shape[1 : 1 + len(fixed)] != fixed:
+                sizes = "".join(f", {size}" for size in value.shape[1:])
+                raise ValueError(
+                    f"{value.name} has shape {shape}: {self._graph.name} needs (n{sizes}) for any n"
+                )
+
+    def _giving(self, outputs: Sequence[str]) -> Graph:
+        """The graph with other outputs."""
+        if isinstance(outputs, str):
+            raise TypeError(f"outputs={outputs!r} must be a list of names")
+        values = {value.name: value for value in self._graph.values()}
+        for name in outputs:
+            if name not in values:
+                near = get_close_matches(str(name), values, n=3)
+                hint = f": did you mean {', '.join(near)}?" if near else ""
+                raise ValueError(f"outputs: {self._graph.name} has no value {name!r}{hint}")
+        return self._graph.but(self._graph.nodes, tuple(values[name] for name in outputs))
+
+    def _read_as_values(self) -> tuple[str, ...]:
+        """Inputs that an operator reads as shapes, axes, sizes or indices."""
+        return ()
+
+    def _by_name(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+        """The inputs in the graph's order."""
+        names = [value.name for value in self._graph.inputs]
+        if len(arrays) > len(names):
             raise TypeError(
-                f"x has dtype {array.dtype}: {self._graph.name} needs {wanted.dtype}, "
-                f"so pass x.astype({wanted.dtype!r})"
+                f"{len(arrays)} inputs were given: {self._graph.name} takes {', '.join(names)}"
             )
-        if self._runner is None:
-            self._runner = Runner(self._graph, self._all_weights())
-        outputs = tuple(map(leave, self._runner(array)))
-        return outputs[0] if len(outputs) == 1 else outputs
+        given = dict(zip(names, arrays, strict=False))
+        for name, array in named.items():
+            if name not in names:
+                raise TypeError(f"input {name!r}: {self._graph.name} takes {', '.join(names)}")
+            if name in given:
+                raise TypeError(f"input {name!r} was given twice")
+            given[name] = array
+        missing = [name for name in names if name not in given]
+        if missing:
+            raise TypeError(f"{self._graph.name} also needs the input {', '.join(missing)}")
+        dtypes = {value.name: value.dtype for value in self._graph.inputs}
+        for name, array in given.items():
+            if hasattr(array, "dtype") and isinstance(array, np.ndarray):
+                _check_dtype(self._graph.name, name, array, dtypes[name])
+        return {name: given[name] for name in names}
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """Name -> array of all weights, read-only: `load` is the way to change them."""
@@ -164,8 +336,25 @@ class Model:
             parts += [f"unexpected: {', '.join(unexpected)}"] if unexpected and strict else []
             raise ValueError(f"{place} does not fit {self._graph.name}: {'. '.join(parts)}")
         self._weights = {**self._weights, **taken}
-        self._runner = None
+        self._forget()
         return LoadReport(tuple(taken), tuple(missing), tuple(unexpected))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write weights, graph, preset and labels into one file that `convkit.load` reads.
+
+        Parameters
+        ----------
+        path : str or path
+            Ends in .safetensors. Replaced where it is there already, whole or not at all.
+
+        Raises
+        ------
+        ValueError
+            The name ends in something else.
+        OSError
+            The file cannot be written.
+        """
+        write_model(path, self._graph, self._all_weights(), self.labels, self.preset)
 
     def _all_weights(self) -> dict[str, np.ndarray[Any, Any]]:
         """The weights in the graph's order; those never loaded are drawn here."""
@@ -181,7 +370,19 @@ class Model:
 
     def __getstate__(self) -> dict[str, Any]:
         # The packed weights belong to this processor and process; they are made again on arrival.
-        return {**self.__dict__, "_runner": None}
+        made_again = ("_lock", "_layers", "_compiled")
+        return {name: value for name, value in self.__dict__.items() if name not in made_again}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+
+def _check_dtype(network: str, name: str, array: np.ndarray[Any, Any], dtype: str) -> None:
+    if array.dtype != dtype:
+        raise TypeError(
+            f"{name} has dtype {array.dtype}: {network} needs {dtype}, so pass x.astype({dtype!r})"
+        )
 
 
 def _known_name(full: object, wanted: Mapping[str, Weight]) -> str | None:

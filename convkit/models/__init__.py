@@ -7,16 +7,23 @@ from typing import Any
 
 from convkit.graph import Model
 from convkit.models.lenet import lenet5_digits, lenet_caffe
+from convkit.models.mobilenet import mobilenet_v1, mobilenet_v2
+from convkit.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from convkit.models.resnet_cifar import resnet20_cifar10, resnet32_cifar10
+from convkit.models.vgg import vgg11, vgg13, vgg16, vgg19
 from convkit.problem import one_of
 
 #: Name -> function that builds it.
 MODELS: dict[str, Callable[..., Model]] = {
-    "lenet5_digits": lenet5_digits,
-    "lenet_caffe": lenet_caffe,
-    "resnet20_cifar10": resnet20_cifar10,
-    "resnet32_cifar10": resnet32_cifar10,
-}
+    build.__name__: build
+    for build in (
+        lenet5_digits, lenet_caffe,
+        vgg11, vgg13, vgg16, vgg19,
+        resnet18, resnet34, resnet50, resnet101, resnet152,
+        resnet20_cifar10, resnet32_cifar10,
+        mobilenet_v1, mobilenet_v2,
+    )
+}  # fmt: skip
 
 
 def names() -> tuple[str, ...]:
@@ -33,7 +40,7 @@ def build(name: str, **keywords: Any) -> Model:
         One of `convkit.models.names()`.
     **keywords
         num_classes : int
-            Outputs of the last layer, 10 unless given.
+            Outputs of the last layer: 1000, or 10 of the small networks, unless given.
         seed : int
             Of the random weights, 0 unless given.
 

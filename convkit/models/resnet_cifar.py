@@ -41,7 +41,7 @@ def _block(b: Builder, x: Value, channels: int, stride: int, name: str) -> Value
     y = b.conv2d(y, channels, 3, padding=1, bias=False, name=f"{name}.conv2")
     y = b.batch_norm(y, name=f"{name}.bn2")
     if stride != 1:
-        before = (channels - x.shape[0]) // 2
-        after = channels - x.shape[0] - before
+        before = (channels - x.sizes[1]) // 2
+        after = channels - x.sizes[1] - before
         x = b.pad_channels(x, before, after, stride=stride, name=f"{name}.shortcut")
     return b.add(y, x, activation="relu", name=f"{name}.add")

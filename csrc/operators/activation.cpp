@@ -8,9 +8,12 @@
 // F is smooth and lies between 0.39 and 0.51 on all of [0, inf): one polynomial in t = (z - 4) / (z
 // + 4) covers it, as in M. M. Shepherd, J. G. Laframboise, "Chebyshev approximation of (1 + 2x)
 // exp(x^2) erfc x in 0 <= x < inf", 1981.
+#include <math.h>
+
 #include "blocks/elements.h"
 #include "blocks/epilogue.h"
 #include "blocks/exponential.h"
+#include "blocks/logarithm.h"
 #include "kernel.h"
 
 namespace convkit {
@@ -94,6 +97,62 @@ CK_INLINE Real gaussian_unit(Real v) {
   return v < 0 ? -tail : v - tail;
 }
 
+// e^v, 0 or infinity where T has no more.
+template <class T>
+CK_INLINE Real exponential(Real v) {
+  const Power e =
+      power<kExponentialTerms<T>, true>(bounded_above(bounded_below(v, -kFar<T>), kFar<T>), Real{});
+  return (splat(1.0) + e.q) * e.once * e.twice;
+}
+// log(1 + e^v) = max(v, 0) + log(1 + e^-|v|)
+template <class T>
+CK_INLINE Real softplus(Real v) {
+  return bounded_below(v, 0) + logarithm_of_one_plus(exponential<T>(-magnitude(v)));
+}
+// tanh(log(1 + e^v)) = t / (t + 2), t = e^v (e^v + 2); over e^2v for v >= 0. No term cancels.
+template <class T>
+CK_INLINE Real mish(Real v) {
+  const Power e =
+      power<kExponentialTerms<T>, sizeof(T) == 8>(-bounded_above(magnitude(v), kFar<T>), Real{});
+  const Real one = splat(1.0), two = splat(2.0), tail = one + e.q;
+  const Real small = tail * e.once * e.twice;
+  const Real above = (one + two * small) / (one + two * small + two * small * small);
+  const Real below = tail * (small + two) / (small * (small + two) + two);
+  // The powers of two last: a subnormal result is rounded once.
+  return v < 0 ? bounded_below(v, -kFar<T>) * below * e.once * e.twice : v * above;
+}
+// Near 0 the series 2 / sqrt(pi) sum (-1)^n v^(2n + 1) / (n! (2n + 1)), beyond 1 - 2 Phi(-|v| sqrt
+// 2) by the polynomial of gaussian_unit, of which a sixth at most is left there.
+template <class T>
+CK_INLINE Real error_function(Real v) {
+  typedef Gaussian<T> G;
+  constexpr int kTerms = sizeof(T) == 4 ? 12 : 19;
+  const Real near = bounded_above(magnitude(v), 1), square = near * near;
+  Real series = Real{};
+  double factorial = 1;
+  double powers[kTerms + 1];
+  for (int n = 0; n <= kTerms; ++n) {
+    powers[n] = (n % 2 ? -1.0 : 1.0) / (factorial * (2 * n + 1));
+    factorial *= n + 1;
+  }
+  CK_UNROLL(20)
+  for (int n = kTerms; n >= 0; --n) series = series * square + splat(powers[n]);
+  const Real low = splat(1.1283791670955126) * near * series;
+  const Real far = bounded_above(magnitude(v), 6), z = splat(1.4142135623730951) * far;
+  const Real t = (z - splat(4.0)) / (z + splat(4.0));
+  Real sum = splat(G::kPowers[G::kCount - 1]);
+  CK_UNROLL(32)
+  for (int i = G::kCount - 2; i >= 0; --i) sum = sum * t + splat(G::kPowers[i]);
+  const Real tail = sum / (splat(1.0) + z) * exponential<T>(-(far * far));
+  const Real both = magnitude(v) < 1 ? low : splat(1.0) - splat(2.0) * tail;
+  return v != v ? v : with_sign(both, v);
+}
+template <class Function>
+CK_INLINE Real each_lane(Real v, const Function& function) {
+  for (int i = 0; i < kLanes<double>; ++i) v[i] = function(v[i]);
+  return v;
+}
+
 // values[i] = function(values[i]). Tails go through the same vectors, filled up with zeros.
 template <class Function>
 CK_INLINE void map(double* values, int64_t count, const Function& function) {
@@ -115,6 +174,89 @@ CK_INLINE void map(float* values, int64_t count, const Function& function) {
   for (int64_t i = 0; i < count; ++i) wide[i] = values[i];
   map(wide, count, function);
   for (int64_t i = 0; i < count; ++i) values[i] = float(wide[i]);
+}
+
+template <class T>
+CK_NOINLINE void apply_all(int64_t function, double a, double b, T* values, int64_t count) {
+  const Real first = splat(a), second = splat(b);
+  switch (function) {
+    case kSelu:
+      return map(values, count, [=](Real v) {
+        const Real below =
+            first * exponential_less_one<T>(bounded_above(bounded_below(v, -100), 0));
+        return second * (v < 0 ? below : v);
+      });
+    case kCelu:
+      return map(values, count, [=](Real v) {
+        const Real u = bounded_above(bounded_below(v / first, -100), 600);
+        return v < 0 ? first * exponential_less_one<T>(u) : v;
+      });
+    case kThresholdedRelu:
+      return map(values, count, [=](Real v) { return v <= first ? Real{} : v; });
+    case kSoftplus: return map(values, count, [](Real v) { return softplus<T>(v); });
+    case kSoftsign:
+      return map(values, count, [](Real v) {
+        const Real ratio = v / (splat(1.0) + magnitude(v));
+        return magnitude(v) > splat(1e18) ? with_sign(splat(1.0), v) : ratio;
+      });
+    case kMish: return map(values, count, [](Real v) { return mish<T>(v); });
+    case kNegative: return map(values, count, [](Real v) { return -v; });
+    case kAbsolute: return map(values, count, [](Real v) { return magnitude(v); });
+    case kReciprocal: return map(values, count, [](Real v) { return splat(1.0) / v; });
+    case kExponential: return map(values, count, [](Real v) { return exponential<T>(v); });
+    case kLogarithm: return map(values, count, [](Real v) { return logarithm(v); });
+    case kErrorFunction: return map(values, count, [](Real v) { return error_function<T>(v); });
+    case kSign:
+      return map(values, count,
+                 [](Real v) { return v > 0 ? splat(1.0) : (v < 0 ? splat(-1.0) : v); });
+    // The rest is rare: one element at a time.
+    case kSquareRoot:
+      return map(values, count,
+                 [](Real v) { return each_lane(v, [](double d) { return sqrt(d); }); });
+    case kFloor:
+      return map(values, count,
+                 [](Real v) { return each_lane(v, [](double d) { return floor(d); }); });
+    case kCeiling:
+      return map(values, count,
+                 [](Real v) { return each_lane(v, [](double d) { return ceil(d); }); });
+    case kRound:
+      return map(values, count,
+                 [](Real v) { return each_lane(v, [](double d) { return rint(d); }); });
+    case kSin:
+      return map(values, count,
+                 [](Real v) { return each_lane(v, [](double d) { return sin(d); }); });
+    case kCos:
+      return map(values, count,
+                 [](Real v) { return each_lane(v, [](double d) { return cos(d); }); });
+    case kTan:
+      return map(values, count,
+                 [](Real v) { return each_lane(v, [](double d) { return tan(d); }); });
+    case kArcSin:
+      return map(values, count,
+                 [](Real v) { return each_lane(v, [](double d) { return asin(d); }); });
+    case kArcCos:
+      return map(values, count,
+                 [](Real v) { return each_lane(v, [](double d) { return acos(d); }); });
+    case kArcTan:
+      return map(values, count,
+                 [](Real v) { return each_lane(v, [](double d) { return atan(d); }); });
+    case kSinh:
+      return map(values, count,
+                 [](Real v) { return each_lane(v, [](double d) { return sinh(d); }); });
+    case kCosh:
+      return map(values, count,
+                 [](Real v) { return each_lane(v, [](double d) { return cosh(d); }); });
+    case kArcSinh:
+      return map(values, count,
+                 [](Real v) { return each_lane(v, [](double d) { return asinh(d); }); });
+    case kArcCosh:
+      return map(values, count,
+                 [](Real v) { return each_lane(v, [](double d) { return acosh(d); }); });
+    case kArcTanh:
+      return map(values, count,
+                 [](Real v) { return each_lane(v, [](double d) { return atanh(d); }); });
+    default: return;
+  }
 }
 
 template <class T>
@@ -152,7 +294,7 @@ CK_INLINE void activate_all(int64_t activation, double a, double b, T* values, i
     case kSilu:
       return map(values, count, [](Real v) { return logistic<T>(v, bounded_below(v, -kFar<T>)); });
     case kGelu: return map(values, count, [](Real v) { return gaussian_unit<T>(v); });
-    default: return;
+    default: return apply_all(activation, a, b, values, count);
   }
 }
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convkit.epilogue import activation
+from convkit.graph.choice import has_kernel, operator_fields
 from convkit.graph.ir import Node, Value
 from convkit.graph.ops.activations import activated
-from convkit.graph.ops.row import Array, Keywords, Made, Op, given, one_dtype
+from convkit.graph.ops.row import Array, Keywords, Made, Op, given, in_blocks, one_dtype
 
 if TYPE_CHECKING:
     from convkit.graph.lower import Lowering
@@ -55,6 +56,12 @@ def _elementwise_lower(low: Lowering, node: Node) -> None:
     low.elementwise(node)
 
 
+def _elementwise_blocks(node: Node, block: int) -> bool:
+    blocked = in_blocks(node, block)
+    (x,) = given(blocked.inputs, "activation")
+    return len(x.sizes) == 4 and has_kernel("activation", operator_fields(x, blocked.output))
+
+
 def _batch_norm_shape(
     inputs: Sequence[Value | None], known: Sequence[Array | None], keywords: Keywords
 ) -> list[Made]:
@@ -81,6 +88,12 @@ def _batch_norm(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Arr
     )
     y = (x - mean) / np.sqrt(var + keywords.get("eps", 1e-5)) * weight + bias
     return (activated(y, keywords.get("activation")).astype(x.dtype),)
+
+
+def _batch_norm_blocks(node: Node, block: int) -> bool:
+    blocked = in_blocks(node, block)
+    (x,) = given(blocked.inputs, "batch_norm")
+    return len(x.sizes) == 4 and has_kernel("batch_norm", operator_fields(x, blocked.output))
 
 
 def _batch_norm_lower(low: Lowering, node: Node) -> None:
@@ -112,11 +125,13 @@ def _softmax_lower(low: Lowering, node: Node) -> None:
 
 ROWS: dict[str, Op] = {
     # activation(x); activation
-    "activation": Op(_activation_shape, _activation, _elementwise_lower),
+    "activation": Op(
+        _activation_shape, _activation, _elementwise_lower, blocks=_elementwise_blocks
+    ),
     # add(x, y); activation
-    "add": Op(_add_shape, _add, _elementwise_lower),
+    "add": Op(_add_shape, _add, _elementwise_lower, blocks=_elementwise_blocks),
     # batch_norm(x, weight, bias, running_mean, running_var); eps, activation
-    "batch_norm": Op(_batch_norm_shape, _batch_norm, _batch_norm_lower),
+    "batch_norm": Op(_batch_norm_shape, _batch_norm, _batch_norm_lower, blocks=_batch_norm_blocks),
     # softmax(x); axis, b
     "softmax": Op(_softmax_shape, _softmax, _softmax_lower),
 }

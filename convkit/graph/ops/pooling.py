@@ -4,10 +4,11 @@ global_max_pool2d."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convkit.graph.choice import has_kernel, operator_fields
 from convkit.graph.ir import Node, Value
 from convkit.graph.ops.row import (
     Array,
@@ -16,9 +17,14 @@ from convkit.graph.ops.row import (
     Op,
     given,
     image_shape,
+<<<<<<< HEAD
     one_dtype,
     resolved_padding,
     whole_numbers,
+=======
+    in_blocks,
+    one_dtype,
+>>>>>>> graph
 )
 from convkit.operators import COUNT_IMAGE, COUNT_PADDING
 from convkit.problem import padding_sides, pair
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     from convkit.graph.lower import Lowering
 
 
+<<<<<<< HEAD
 def pooling_of(inputs: Sequence[Value | None], keywords: Keywords) -> Windows:
     """The windows, strides, sides and sizes that the settings describe.
 
@@ -44,12 +51,23 @@ def pooling_of(inputs: Sequence[Value | None], keywords: Keywords) -> Windows:
     strides = pair("stride", stride, least=1)
     padding = resolved_padding(keywords.get("padding", 0), (h, w), spans, strides, (1, 1))
     return windows((h, w), spans, strides, padding, ceil_mode)
+=======
+def windows_of(inputs: Sequence[Value | None], keywords: Keywords) -> Windows:
+    """The window, strides, sides and sizes that the settings describe."""
+    (x,) = given(inputs, "pooling")
+    one_dtype((x,), "pooling")
+    _, _, h, w = image_shape(x, "pooling")
+    settings = {"stride": None, "padding": 0, "ceil_mode": False, **keywords}
+    return windows(
+        (h, w), settings["kernel"], settings["stride"], settings["padding"], settings["ceil_mode"]
+    )
+>>>>>>> graph
 
 
 def _pool_shape(
     inputs: Sequence[Value | None], known: Sequence[Array | None], keywords: Keywords
 ) -> list[Made]:
-    made = pooling_of(inputs, keywords)
+    made = windows_of(inputs, keywords)
     (x,) = given(inputs, "pooling")
     shape = (*x.sizes[:2], *made.size)
     return [(shape, x.dtype), (shape, "int64")] if _indices(keywords) else [(shape, x.dtype)]
@@ -76,13 +94,14 @@ def _windows(x: Array, made: Windows, keywords: Keywords, fill: float) -> list[A
     ]
 
 
-def _pooling_of_array(x: Array, keywords: Keywords) -> Windows:
-    return pooling_of((Value("x", x.shape, str(x.dtype)),), keywords)
+def windows_of_array(x: Array, keywords: Keywords) -> Windows:
+    return windows_of((Value("x", x.shape, str(x.dtype)),), keywords)
 
 
 def _max_pool2d(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Array, ...]:
     (x,) = arrays
     assert x is not None
+<<<<<<< HEAD
     made = _pooling_of_array(x, keywords)
     held = _windows(x, made, keywords, -np.inf)
     y = np.max(held, axis=0)
@@ -101,13 +120,21 @@ def _max_pool2d(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Arr
     if keywords.get("over_all"):  # ONNX counts through the whole array, PyTorch through a channel
         chosen = chosen + (np.arange(n * c) * (h * w)).reshape(n, c, 1, 1)
     return (y, chosen.astype(np.int64))
+=======
+    return (np.max(_windows(x, windows_of_array(x, keywords), -np.inf), axis=0),)
+>>>>>>> graph
 
 
 def _avg_pool2d(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Array, ...]:
     (x,) = arrays
     assert x is not None
+<<<<<<< HEAD
     made = _pooling_of_array(x, keywords)
     total = np.sum(_windows(x.astype(np.float64), made, keywords, 0.0), axis=0)
+=======
+    made = windows_of_array(x, keywords)
+    total = np.sum(_windows(x.astype(np.float64), made, 0.0), axis=0)
+>>>>>>> graph
     counted = np.ones((1, 1, *x.shape[2:]))
     if keywords.get("count_include_pad", True):
         top, bottom, left, right = made.padding
@@ -184,16 +211,23 @@ def _max_unpool2d(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[A
     return (whole,)
 
 
-def _lower(kernel: str) -> Callable[[Lowering, Node], None]:
-    def lower(low: Lowering, node: Node) -> None:
-        made = pooling_of(node.inputs, node.keywords)
-        count: Any = node.keywords.get("count_include_pad", True)
-        low.operator(
-            node, kernel, made.window, made.stride, made.padding,
-            COUNT_PADDING if count and kernel == "avg_pool" else COUNT_IMAGE,
-        )  # fmt: skip
+def _problem(kernel: str, node: Node) -> tuple[int, ...]:
+    """What the kernel is told."""
+    made = windows_of(node.inputs, node.keywords)
+    counts = kernel == "avg_pool" and node.keywords.get("count_include_pad", True)
+    (x,) = given(node.inputs, "pooling")
+    return operator_fields(
+        x, node.output, made.window, made.stride, made.padding,
+        COUNT_PADDING if counts else COUNT_IMAGE,
+    )  # fmt: skip
 
-    return lower
+
+def _lower(kernel: str) -> Callable[[Lowering, Node], None]:
+    return lambda low, node: low.operator(node, kernel, _problem(kernel, node))
+
+
+def _blocks(kernel: str) -> Callable[[Node, int], bool]:
+    return lambda node, block: has_kernel(kernel, _problem(kernel, in_blocks(node, block)))
 
 
 def _global_shape(
@@ -212,6 +246,7 @@ def _global_avg(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Arr
     return (x.astype(np.float64).mean((2, 3), keepdims=True).astype(x.dtype),)
 
 
+<<<<<<< HEAD
 def _global_max(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Array, ...]:
     (x,) = arrays
     assert x is not None
@@ -238,4 +273,28 @@ ROWS: dict[str, Op] = {
     "max_unpool2d": Op(_unpool_shape, _max_unpool2d, _unpool_lower, _unpool_settle, reads=(2,)),
     "global_avg_pool2d": Op(_global_shape, _global_avg, _global_lower("global_avg_pool")),
     "global_max_pool2d": Op(_global_shape, _global_max, _global_lower("global_max_pool")),
+=======
+def _global_problem(node: Node) -> tuple[int, ...]:
+    (x,) = given(node.inputs, "global pooling")
+    return operator_fields(x, node.output)
+
+
+def _global_lower(low: Lowering, node: Node) -> None:
+    low.operator(node, "global_avg_pool", _global_problem(node))
+
+
+def _global_blocks(node: Node, block: int) -> bool:
+    """Means of whole channels are few numbers, which what follows wants in a row."""
+    blocked = in_blocks(node, block).but(outputs=node.outputs)
+    return has_kernel("global_avg_pool", _global_problem(blocked))
+
+
+ROWS: dict[str, Op] = {
+    # max_pool2d(x); kernel, stride, padding, ceil_mode
+    "max_pool2d": Op(_pool_shape, _max_pool2d, _lower("max_pool"), blocks=_blocks("max_pool")),
+    # avg_pool2d(x); the same and count_include_pad
+    "avg_pool2d": Op(_pool_shape, _avg_pool2d, _lower("avg_pool"), blocks=_blocks("avg_pool")),
+    # global_avg_pool2d(x)
+    "global_avg_pool2d": Op(_global_shape, _global_avg, _global_lower, blocks=_global_blocks),
+>>>>>>> graph
 }

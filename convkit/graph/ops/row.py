@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convkit.graph.ir import Node, Shape, Value
+from convkit.graph.ir import Node, Shape, Value, Weight
 from convkit.problem import padding_sides
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class Op:
     weights : names of the inputs after the first that a Builder makes weights for
     blocks : (node, block) -> bool
         Whether the node can read and make arrays in such blocks of channels (nchwc).
+    view : bool
+        Whether the output is the input's memory under another shape.
     """
 
     infer: Infer
@@ -58,6 +60,19 @@ class Op:
     reads: tuple[int, ...] = ()
     weights: tuple[str, ...] = ()
     blocks: Callable[[Node, int], bool] | None = None
+    view: bool = False
+
+
+def in_blocks(node: Node, block: int) -> Node:
+    """The node with its images in blocks of channels."""
+
+    def blocked(value: Value | None) -> Value | None:
+        if value is None or isinstance(value, Weight) or len(value.sizes) != 4:
+            return value
+        return Value(value.name, value.shape, value.dtype, block)
+
+    inputs = tuple(map(blocked, node.inputs))
+    return node.but(inputs=inputs, outputs=tuple(map(blocked, node.outputs)))
 
 
 def image_shape(value: Value, what: str) -> tuple[int, int, int, int]:

@@ -11,6 +11,7 @@ import numpy as np
 from convkit.graph.ir import Node, Value
 from convkit.graph.ops.row import Array, Keywords, Made, Op, given, image_shape
 from convkit.problem import integer
+from convkit.sweeps import pad
 
 if TYPE_CHECKING:
     from convkit.graph.lower import Lowering
@@ -70,13 +71,23 @@ def _pad_channels(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[A
 
 
 def _pad_channels_lower(low: Lowering, node: Node) -> None:
-    low.pad_channels(node)
+    (x,) = given(node.inputs, "pad_channels")
+    step = node.keywords["stride"]
+    widths = [(0, 0), (node.keywords["before"], node.keywords["after"]), (0, 0), (0, 0)]
+    source, result = low.shadow(x)[:, :, ::step, ::step], low.shadow(node.output)
+    low.sweeps(node, lambda: pad(source, widths, out=result))
+
+
+def _reorder_lower(low: Lowering, node: Node) -> None:
+    low.reorder(node)
 
 
 ROWS: dict[str, Op] = {
     # flatten(x); axis: the axes before it become the rows, those from it the columns
-    "flatten": Op(_flatten_shape, _flatten, _alias),
-    "identity": Op(_identity_shape, _identity, _alias),
+    "flatten": Op(_flatten_shape, _flatten, _alias, view=True),
+    "identity": Op(_identity_shape, _identity, _alias, view=True),
+    # reorder(x): the same numbers in another layout
+    "reorder": Op(_identity_shape, _identity, _reorder_lower),
     # pad_channels(x); before, after, stride: every stride-th row and column, zeros around
     "pad_channels": Op(_pad_channels_shape, _pad_channels, _pad_channels_lower),
 }

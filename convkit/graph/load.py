@@ -1,0 +1,51 @@
+"""load: a model from a file that describes itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from convkit.graph.file import read_model
+from convkit.graph.model import Model
+
+
+def load(path: str | os.PathLike[str]) -> Model:
+    """Read a network with its weights.
+
+    Parameters
+    ----------
+    path : str or path
+        What `Model.save` wrote (.safetensors), or an ONNX file (.onnx; needs the extra `onnx`).
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ValueError
+        The file is broken, of another kind, or uses what is not supported; all of it is listed.
+    OSError
+        The file is absent or cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, os, convkit
+    >>> path = os.path.join(tempfile.mkdtemp(), "digits.safetensors")
+    >>> convkit.models.build("lenet5_digits").save(path)
+    >>> convkit.load(path)
+    <convkit model lenet5_digits, 61,706 parameters>
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path={path!r} must be a string or a path")
+    file = Path(path)
+    suffix = file.suffix.lower()
+    if suffix == ".safetensors":
+        graph, weights, labels, preset = read_model(file)
+        return Model(graph, weights, labels=labels, preset=preset)
+    if suffix == ".onnx":
+        from convkit.onnx import read_onnx
+
+        graph, weights = read_onnx(file)
+        return Model(graph, weights)
+    raise ValueError(f"path={str(file)!r} ends in {suffix!r}: expected .safetensors or .onnx")

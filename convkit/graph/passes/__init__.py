@@ -1,0 +1,30 @@
+"""Passes: small rewrites of a bound graph, in the order in which they run. No pass looks at the
+batch, so an image's bits do not depend on it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from convkit.graph.bind import Bound
+from convkit.graph.passes.drop_identities import drop_identities
+from convkit.graph.passes.fold_batch_norm import fold_batch_norm
+from convkit.graph.passes.fold_constants import fold_constants
+from convkit.graph.passes.fuse_epilogue import fuse_activation, fuse_residual
+from convkit.graph.passes.rewrite import Pass
+
+#: In order; each works on its own.
+PASSES: dict[str, Pass] = {
+    "fold_constants": fold_constants,
+    "drop_identities": drop_identities,
+    "fold_batch_norm": fold_batch_norm,
+    "fuse_residual": fuse_residual,
+    "fuse_activation": fuse_activation,
+}
+
+
+def simplify(bound: Bound, without: Collection[str] = ()) -> Bound:
+    """The graph after every pass but those named in `without`."""
+    for name, run in PASSES.items():
+        if name not in without:
+            bound = run(bound)
+    return bound
