@@ -243,7 +243,7 @@ def space_to_depth(x: Array, block: int) -> Array:
 
 
 def to_blocks(x: Array, block: int, *, out: Array | None = None) -> Array:
-    """(n, c, h, w) -> (n, ceil(c / block), h, w, block), zero in the lanes past the last channel."""
+    """(n, c, h, w) -> (n, ceil(c / block), h, w, block), zero in lanes past the last c."""
     n, c, h, w = x.shape
     y = np.empty((n, -(-c // block), h, w, block), x.dtype) if out is None else out
     whole = c // block
@@ -307,6 +307,4 @@ def _sweep(
     axes = y.ndim + reduced
     if axes > MOST_AXES:
         raise ValueError(f"{axes} axes: at most {MOST_AXES} are taken")
-    _convkit.sweep(
-        name, number, a, b, y, tables, reduced, fill, *activation, get_num_threads()
-    )
+    _convkit.sweep(name, number, a, b, y, tables, reduced, fill, *activation, get_num_threads())

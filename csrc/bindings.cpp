@@ -93,14 +93,19 @@ class NativePlan {
   NativePlan(const std::string& name, const py::tuple& fields, const py::object& w,
              const py::object& bias, int64_t activation, double a, double b, int64_t variant,
              int64_t limit)
-      : prepared_(make(name, fields, w, variant)), bias_(bias), limit_(limit), epilogue_{} {
+      : prepared_(make(name, fields, w, variant)),
+        reads_indices_(name == "max_unpool"),
+        bias_(bias),
+        limit_(limit),
+        epilogue_{} {
     epilogue_.bias = optional_vector(bias, prepared_.problem().x_dtype, prepared_.problem().k);
     epilogue_.activation = activation;
     epilogue_.a = a;
     epilogue_.b = b;
   }
 
-  void run(const py::array& x, const py::object& residual, py::array& y, int threads) const {
+  void run(const py::array& x, const py::object& residual, py::array& y, int threads,
+           const py::object& indices) const {
     Problem call = prepared_.problem();
     call.n = x.ndim() > 0 ? x.shape(0) : 0;
     call.x =
@@ -114,10 +119,21 @@ class NativePlan {
                                  "residual does not fit this plan");
       epilogue.residual = array.data();
     }
+    int64_t* places = nullptr;
+    const int64_t image_places =
+        reads_indices_ ? call.c * call.h * call.w : call.k * call.p * call.q;
+    require(!reads_indices_ || !indices.is_none(), "this plan reads indices");
+    if (!indices.is_none()) {
+      py::array array = indices.cast<py::array>();
+      require(array.dtype().num() == py::dtype::of<int64_t>().num() &&
+                  (array.flags() & py::array::c_style) && array.size() == call.n * image_places,
+              "indices do not fit this plan");
+      places = static_cast<int64_t*>(array.mutable_data());
+    }
     const void* from = x.data();
     void* to = y.mutable_data();
     py::gil_scoped_release released;
-    if (call.n > 0) prepared_.run(call, from, to, epilogue, threads, limit_);
+    if (call.n > 0) prepared_.run(call, from, to, epilogue, threads, limit_, places, image_places);
   }
 
   py::tuple sizes() const {
@@ -148,6 +164,7 @@ class NativePlan {
   }
 
   Prepared prepared_;
+  bool reads_indices_;
   py::object bias_;  // keeps the memory that epilogue_.bias points to
   int64_t limit_;
   Epilogue epilogue_;
@@ -319,7 +336,7 @@ PYBIND11_MODULE(_convkit, m) {
            py::arg("name"), py::arg("problem"), py::arg("w"), py::arg("bias"),
            py::arg("activation"), py::arg("a"), py::arg("b"), py::arg("variant"), py::arg("limit"))
       .def("run", &NativePlan::run, py::arg("x").noconvert(), py::arg("residual"),
-           py::arg("y").noconvert(), py::arg("threads"))
+           py::arg("y").noconvert(), py::arg("threads"), py::arg("indices") = py::none())
       .def_property_readonly("sizes", &NativePlan::sizes)
       .def_property_readonly("variant", &NativePlan::variant);
 }
