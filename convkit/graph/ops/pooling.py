@@ -4,10 +4,11 @@ global_max_pool2d."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from convkit import sweeps
 from convkit.graph.choice import has_kernel, operator_fields
 from convkit.graph.ir import Node, Value
 from convkit.graph.ops.row import (
@@ -15,16 +16,13 @@ from convkit.graph.ops.row import (
     Keywords,
     Made,
     Op,
+    Settle,
     given,
     image_shape,
-<<<<<<< HEAD
+    in_blocks,
     one_dtype,
     resolved_padding,
     whole_numbers,
-=======
-    in_blocks,
-    one_dtype,
->>>>>>> graph
 )
 from convkit.operators import COUNT_IMAGE, COUNT_PADDING
 from convkit.problem import padding_sides, pair
@@ -34,34 +32,36 @@ if TYPE_CHECKING:
     from convkit.graph.lower import Lowering
 
 
-<<<<<<< HEAD
-def pooling_of(inputs: Sequence[Value | None], keywords: Keywords) -> Windows:
-    """The windows, strides, sides and sizes that the settings describe.
+class Places(NamedTuple):
+    """Where maxima were: counted in a plane of `rows` x `width` by the kernels, in rows.
 
-    `window` is what a window spans, the gaps of its dilation included.
+    `value` holds them by columns, or through all planes of the array, where that is asked.
     """
-    (x,) = given(inputs, "pooling")
-    one_dtype((x,), "pooling")
-    _, _, h, w = image_shape(x, "pooling")
-    stride, ceil_mode = keywords.get("stride"), keywords.get("ceil_mode", False)
-    window = pair("kernel", keywords["kernel"], least=1)
-    stride = window if stride is None else stride
-    d, e = pair("dilation", keywords.get("dilation", 1), least=1)
-    spans = ((window[0] - 1) * d + 1, (window[1] - 1) * e + 1)
-    strides = pair("stride", stride, least=1)
-    padding = resolved_padding(keywords.get("padding", 0), (h, w), spans, strides, (1, 1))
-    return windows((h, w), spans, strides, padding, ceil_mode)
-=======
+
+    value: Value
+    width: int
+    rows: int
+    by_columns: bool = False
+    over_all: bool = False
+
+
 def windows_of(inputs: Sequence[Value | None], keywords: Keywords) -> Windows:
-    """The window, strides, sides and sizes that the settings describe."""
+    """The windows, strides, sides and sizes that the settings describe."""
     (x,) = given(inputs, "pooling")
     one_dtype((x,), "pooling")
     _, _, h, w = image_shape(x, "pooling")
-    settings = {"stride": None, "padding": 0, "ceil_mode": False, **keywords}
-    return windows(
-        (h, w), settings["kernel"], settings["stride"], settings["padding"], settings["ceil_mode"]
-    )
->>>>>>> graph
+    window = pair("kernel", keywords["kernel"], least=1)
+    stride, ceil_mode = keywords.get("stride"), keywords.get("ceil_mode", False)
+    strides = window if stride is None else pair("stride", stride, least=1)
+    d, e = dilation_of(keywords)
+    spans = ((window[0] - 1) * d + 1, (window[1] - 1) * e + 1)
+    padding = resolved_padding(keywords.get("padding", 0), (h, w), spans, strides, (1, 1))
+    return windows((h, w), spans, strides, padding, ceil_mode)._replace(window=window)
+
+
+def dilation_of(keywords: Keywords) -> tuple[int, int]:
+    """The distance of two pixels of a window."""
+    return pair("dilation", keywords.get("dilation", 1), least=1)
 
 
 def _pool_shape(
@@ -101,40 +101,32 @@ def windows_of_array(x: Array, keywords: Keywords) -> Windows:
 def _max_pool2d(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Array, ...]:
     (x,) = arrays
     assert x is not None
-<<<<<<< HEAD
-    made = _pooling_of_array(x, keywords)
+    made = windows_of_array(x, keywords)
     held = _windows(x, made, keywords, -np.inf)
     y = np.max(held, axis=0)
     order = _indices(keywords)
     if order is None:
         return (y,)
-    # The first place of each window, in row order, that holds its maximum; NaN before all.
+    # The first place of each window, in row order, that holds its maximum; of NaN the last.
     n, c, h, w = x.shape
     flat = np.arange(h * w).reshape((h, w) if order == "rows" else (w, h))
     flat = flat if order == "rows" else flat.T
     at = _windows(np.broadcast_to(flat.astype(np.float64), x.shape), made, keywords, -1.0)
-    chosen = np.full(y.shape, -1.0)
+    chosen, taken = np.full(y.shape, -1.0), np.zeros(y.shape)
     for value, place in zip(reversed(held), reversed(at), strict=True):
-        here = ((value == y) | (np.isnan(value) & np.isnan(y))) & (place >= 0)
-        chosen = np.where(here, place, chosen)
+        first_nan = np.isnan(value) & ~np.isnan(np.where(chosen < 0, 0, taken))
+        here = ((value == y) | first_nan) & (place >= 0)
+        chosen, taken = np.where(here, place, chosen), np.where(here, value, taken)
     if keywords.get("over_all"):  # ONNX counts through the whole array, PyTorch through a channel
-        chosen = chosen + (np.arange(n * c) * (h * w)).reshape(n, c, 1, 1)
+        chosen += np.where(chosen < 0, 0, (np.arange(n * c) * (h * w)).reshape(n, c, 1, 1))
     return (y, chosen.astype(np.int64))
-=======
-    return (np.max(_windows(x, windows_of_array(x, keywords), -np.inf), axis=0),)
->>>>>>> graph
 
 
 def _avg_pool2d(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Array, ...]:
     (x,) = arrays
     assert x is not None
-<<<<<<< HEAD
-    made = _pooling_of_array(x, keywords)
-    total = np.sum(_windows(x.astype(np.float64), made, keywords, 0.0), axis=0)
-=======
     made = windows_of_array(x, keywords)
-    total = np.sum(_windows(x.astype(np.float64), made, 0.0), axis=0)
->>>>>>> graph
+    total = np.sum(_windows(x.astype(np.float64), made, keywords, 0.0), axis=0)
     counted = np.ones((1, 1, *x.shape[2:]))
     if keywords.get("count_include_pad", True):
         top, bottom, left, right = made.padding
@@ -217,17 +209,49 @@ def _problem(kernel: str, node: Node) -> tuple[int, ...]:
     counts = kernel == "avg_pool" and node.keywords.get("count_include_pad", True)
     (x,) = given(node.inputs, "pooling")
     return operator_fields(
-        x, node.output, made.window, made.stride, made.padding,
-        COUNT_PADDING if counts else COUNT_IMAGE,
+        x, node.outputs[0], made.window, made.stride, made.padding,
+        COUNT_PADDING if counts else COUNT_IMAGE, dilation_of(node.keywords),
     )  # fmt: skip
 
 
-def _lower(kernel: str) -> Callable[[Lowering, Node], None]:
-    return lambda low, node: low.operator(node, kernel, _problem(kernel, node))
+def _max_lower(low: Lowering, node: Node) -> None:
+    (x,) = given(node.inputs, "max_pool2d")
+    if not _indices(node.keywords):
+        low.operator(node, "max_pool", _problem("max_pool", node))
+        return
+    by_columns = _indices(node.keywords) == "columns"
+    over_all = bool(node.keywords.get("over_all"))
+    places = Places(node.outputs[1], x.sizes[3], x.sizes[2], by_columns, over_all)
+    low.operator(node, "max_pool", _problem("max_pool", node), places=places)
+
+
+def _avg_lower(low: Lowering, node: Node) -> None:
+    low.operator(node, "avg_pool", _problem("avg_pool", node))
+
+
+def _unpool_lower(low: Lowering, node: Node) -> None:
+    """Into the part of the output that the windows cover; what lies beyond is zero."""
+    x, indices = given(node.inputs, "max_unpool2d", 2)
+    y, over_all = node.output, bool(node.keywords.get("over_all"))
+    h, w = unpooled(x, {**node.keywords, "output_size": None} if over_all else node.keywords)
+    result = low.shadow(y)
+    if (h, w) != y.sizes[2:]:
+        zero = np.zeros((), y.dtype)
+        low.sweeps(node, lambda: sweeps.copy(np.broadcast_to(zero, y.sizes), out=result))
+    if h > y.sizes[2] or w > y.sizes[3]:
+        raise ValueError(f"node {node.name}: output_size is less than the {h} x {w} of windows")
+    part = Value(y.name, (*y.sizes[:2], h, w), y.dtype)
+    places = Places(indices, w, h, False, over_all)
+    low.operator(node, "max_unpool", operator_fields(x, part), places=places)
 
 
 def _blocks(kernel: str) -> Callable[[Node, int], bool]:
-    return lambda node, block: has_kernel(kernel, _problem(kernel, in_blocks(node, block)))
+    def blocks(node: Node, block: int) -> bool:
+        if node.keywords.get("indices"):
+            return False
+        return has_kernel(kernel, _problem(kernel, in_blocks(node, block)))
+
+    return blocks
 
 
 def _global_shape(
@@ -246,41 +270,15 @@ def _global_avg(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Arr
     return (x.astype(np.float64).mean((2, 3), keepdims=True).astype(x.dtype),)
 
 
-<<<<<<< HEAD
 def _global_max(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Array, ...]:
     (x,) = arrays
     assert x is not None
     return (x.max((2, 3), keepdims=True),)
 
 
-def _global_lower(kernel: str) -> Callable[[Lowering, Node], None]:
-    def lower(low: Lowering, node: Node) -> None:
-        low.operator(node, kernel)
-
-    return lower
-
-
-def _unpool_lower(low: Lowering, node: Node) -> None:
-    low.unpool(node)
-
-
-ROWS: dict[str, Op] = {
-    # max_pool2d(x); kernel, stride, padding, dilation, ceil_mode; indices: None, or "rows" or
-    # "columns" for a second output that counts in that order, over_all: through all channels
-    "max_pool2d": Op(_pool_shape, _max_pool2d, _lower("max_pool")),
-    "avg_pool2d": Op(_pool_shape, _avg_pool2d, _lower("avg_pool")),
-    # max_unpool2d(x, indices, output_size); kernel, stride, padding, output_size, over_all
-    "max_unpool2d": Op(_unpool_shape, _max_unpool2d, _unpool_lower, _unpool_settle, reads=(2,)),
-    "global_avg_pool2d": Op(_global_shape, _global_avg, _global_lower("global_avg_pool")),
-    "global_max_pool2d": Op(_global_shape, _global_max, _global_lower("global_max_pool")),
-=======
 def _global_problem(node: Node) -> tuple[int, ...]:
     (x,) = given(node.inputs, "global pooling")
     return operator_fields(x, node.output)
-
-
-def _global_lower(low: Lowering, node: Node) -> None:
-    low.operator(node, "global_avg_pool", _global_problem(node))
 
 
 def _global_blocks(node: Node, block: int) -> bool:
@@ -289,12 +287,44 @@ def _global_blocks(node: Node, block: int) -> bool:
     return has_kernel("global_avg_pool", _global_problem(blocked))
 
 
+def _global_avg_lower(low: Lowering, node: Node) -> None:
+    low.operator(node, "global_avg_pool", _global_problem(node))
+
+
+def _global_max_lower(low: Lowering, node: Node) -> None:
+    (x,) = given(node.inputs, "global pooling")
+    source, result = low.shadow(x), low.shadow(node.output)[:, :, 0, 0]
+    low.sweeps(node, lambda: sweeps.reduce("max", source, (2, 3), out=result))
+
+
+def _global_settle(what: str) -> Settle:
+    """Of arrays with other axes than images it is a reduction."""
+
+    def settle(node: Node, known: Sequence[Array | None]) -> Node:
+        (x,) = given(node.inputs, "global pooling")
+        if len(x.sizes) == 4 or len(x.sizes) < 3 or min(x.sizes[1:]) < 1:
+            return node
+        axes = tuple(range(2, len(x.sizes)))
+        return Node(what, node.name, (x,), node.outputs, (("axes", axes), ("keepdims", True)))
+
+    return settle
+
+
 ROWS: dict[str, Op] = {
-    # max_pool2d(x); kernel, stride, padding, ceil_mode
-    "max_pool2d": Op(_pool_shape, _max_pool2d, _lower("max_pool"), blocks=_blocks("max_pool")),
-    # avg_pool2d(x); the same and count_include_pad
-    "avg_pool2d": Op(_pool_shape, _avg_pool2d, _lower("avg_pool"), blocks=_blocks("avg_pool")),
-    # global_avg_pool2d(x)
-    "global_avg_pool2d": Op(_global_shape, _global_avg, _global_lower, blocks=_global_blocks),
->>>>>>> graph
+    # max_pool2d(x); kernel, stride, padding, dilation, ceil_mode; indices: None, or "rows" or
+    # "columns" for a second output that counts in that order, over_all: through all channels
+    "max_pool2d": Op(_pool_shape, _max_pool2d, _max_lower, blocks=_blocks("max_pool")),
+    # avg_pool2d(x); kernel, stride, padding, dilation, ceil_mode, count_include_pad
+    "avg_pool2d": Op(_pool_shape, _avg_pool2d, _avg_lower, blocks=_blocks("avg_pool")),
+    # max_unpool2d(x, indices, output_size); kernel, stride, padding, output_size, over_all
+    "max_unpool2d": Op(
+        _unpool_shape, _max_unpool2d, _unpool_lower, settle=_unpool_settle, reads=(2,)
+    ),
+    "global_avg_pool2d": Op(
+        _global_shape, _global_avg, _global_avg_lower, settle=_global_settle("reduce_mean"),
+        blocks=_global_blocks,
+    ),
+    "global_max_pool2d": Op(
+        _global_shape, _global_max, _global_max_lower, settle=_global_settle("reduce_max")
+    ),
 }
