@@ -24,7 +24,7 @@ from convkit.graph.ops.row import (
     resolved_padding,
     whole_numbers,
 )
-from convkit.operators import COUNT_IMAGE, COUNT_PADDING
+from convkit.operators.pooling import COUNT_IMAGE, COUNT_PADDING
 from convkit.problem import padding_sides, pair
 from convkit.windows import Windows, windows
 
