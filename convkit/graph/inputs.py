@@ -24,19 +24,24 @@ def enter_inputs(
     leave: Callable[[Array], Any] | None = None
     for name, array in given.items():
         wanted = dtypes[name]
+        view: Array
+        if isinstance(array, np.ndarray) and array.dtype != wanted:
+            raise _wrong(network, name, array, wanted)
         if wanted in DTYPES:
-            view: Array
             (view,), leave_this = enter(**{name: array})
             leave = leave or leave_this
         else:
             view = array if isinstance(array, np.ndarray) else _integers(name, array, wanted)
         if view.dtype != wanted:
-            raise TypeError(
-                f"{name} has dtype {view.dtype}: {network} needs {wanted}, so pass "
-                f"{name}.astype({wanted!r})"
-            )
+            raise _wrong(network, name, view, wanted)
         views[name] = view
     return views, leave or (lambda answer: answer)
+
+
+def _wrong(network: str, name: str, view: Array, wanted: str) -> TypeError:
+    return TypeError(
+        f"{name} has dtype {view.dtype}: {network} needs {wanted}, so pass {name}.astype({wanted!r})"
+    )
 
 
 def _integers(name: str, array: Any, wanted: str) -> Array:
