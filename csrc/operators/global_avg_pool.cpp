@@ -1,6 +1,6 @@
 // y[c] = 1 / (h w) sum over h, w of x[c][h][w]
 // Sums are float64 for both dtypes, in vectors by the pixel's number whatever the strides.
-#include "blocks/epilogue.h"
+#include "blocks/pool_blocks.h"
 #include "kernel.h"
 
 namespace convkit {
@@ -51,9 +51,39 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
   }
 }
 
+// From blocks of channels: a lane adds up its own channel, pixel by pixel. An item is a block.
+template <class T>
+bool fits(const Problem& problem) {
+  return whole_vectors<T>(problem);
+}
+int64_t block_items(const Problem& problem, int64_t) { return blocks_of(problem); }
+
+template <class T>
+void run_blocks(const Problem& problem, int64_t, int64_t begin, int64_t end,
+                const Operands& operands) {
+  for (int64_t block = begin; block < end; ++block)
+    for (int64_t lane = 0; lane < problem.block; lane += kLanes<double>) {
+      const int64_t channel = block * problem.block + lane;
+      const T* x = static_cast<const T*>(operands.x) + block * problem.x.c + lane;
+      Vec<double> sums[kChains] = {};
+      for (int64_t h = 0; h < problem.h; ++h)
+        for (int64_t w = 0; w < problem.w; ++w)
+          sums[w % kChains] += load_as<T, double>(x + h * problem.x.h + w * problem.x.w);
+      for (int v = 1; v < kChains; ++v) sums[0] += sums[v];
+      for (int64_t i = 0; i < kLanes<double> && channel + i < problem.k; ++i) {
+        T value = T(sums[0][i] / double(problem.h * problem.w));
+        finish_row(problem, operands, channel + i, 0, 0, &value, 1);
+      }
+    }
+}
+
 const Kernel kKernels[] = {
     {"float32", kFloat32, kNchw, kNchw, always, sizes, 1, items, prepare, run<float>},
     {"float64", kFloat64, kNchw, kNchw, always, sizes, 1, items, prepare, run<double>},
+    {"float32 from blocks", kFloat32, kNchwc, kNchw, fits<float>, sizes, 1, block_items, prepare,
+     run_blocks<float>},
+    {"float64 from blocks", kFloat64, kNchwc, kNchw, fits<double>, sizes, 1, block_items, prepare,
+     run_blocks<double>},
 };
 
 }  // namespace
