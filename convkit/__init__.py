@@ -35,7 +35,9 @@ from convkit.operators import (
     hardswish,
     leaky_relu,
     linear,
+    local_response_norm,
     max_pool2d,
+    max_unpool2d,
     relu,
     relu6,
     sigmoid,
@@ -46,6 +48,7 @@ from convkit.operators import (
 from convkit.plan import Plan, plan
 from convkit.select import explain
 from convkit.threads import get_num_threads, set_num_threads, threads
+from convkit.transposed import conv_transpose2d
 
 if TYPE_CHECKING:
     from convkit import models
@@ -54,10 +57,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Builder", "CompiledModel", "Model", "Plan", "__version__", "activate", "add", "algorithms",
-    "avg_pool2d", "batch_norm", "clip", "conv2d", "elu", "explain", "gelu", "get_num_threads",
-    "global_avg_pool2d", "hardsigmoid", "hardswish", "info", "leaky_relu", "linear", "load",
-    "load_weights", "max_pool2d", "models", "plan", "release_memory", "relu", "relu6",
-    "set_num_threads", "sigmoid", "silu", "softmax", "tanh", "threads",
+    "avg_pool2d", "batch_norm", "clip", "conv2d", "conv_transpose2d", "elu", "explain", "gelu",
+    "get_num_threads", "global_avg_pool2d", "hardsigmoid", "hardswish", "info", "leaky_relu",
+    "linear", "load", "load_weights", "local_response_norm", "max_pool2d", "max_unpool2d", "models",
+    "plan", "release_memory", "relu", "relu6", "set_num_threads", "sigmoid", "silu", "softmax",
+    "tanh", "threads",
 ]  # fmt: skip
 
 #: Names that are imported when they are first used, to keep `import convkit` light.

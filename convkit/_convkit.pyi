@@ -58,7 +58,12 @@ class Plan:
         limit: int,
     ) -> None: ...
     def run(
-        self, x: NDArray[Any], residual: NDArray[Any] | None, y: NDArray[Any], threads: int
+        self,
+        x: NDArray[Any],
+        residual: NDArray[Any] | None,
+        y: NDArray[Any],
+        threads: int,
+        indices: NDArray[np.int64] | None = None,
     ) -> None: ...
     @property
     def sizes(self) -> tuple[int, int, int]: ...

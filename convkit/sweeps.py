@@ -90,14 +90,21 @@ def binary(
     return _elementwise(name, a, b, activation, out)
 
 
-def reduce(name: str, x: Array, axes: Sequence[int] | None = None, keepdims: bool = False) -> Array:
+def reduce(
+    name: str,
+    x: Array,
+    axes: Sequence[int] | None = None,
+    keepdims: bool = False,
+    *,
+    out: Array | None = None,
+) -> Array:
     """One of REDUCTIONS over some axes of x, by default all; sums are taken in float64.
 
-    The same numbers give the same bits, however x lies in memory.
+    The same numbers give the same bits, however x lies in memory. `out` is without these axes.
     """
     every = range(x.ndim) if axes is None else {axis % x.ndim for axis in axes}
     kept, gone = [i for i in range(x.ndim) if i not in every], sorted(every)
-    y = np.empty([x.shape[i] for i in kept], x.dtype)
+    y = np.empty([x.shape[i] for i in kept], x.dtype) if out is None else out
     shape = [1 if i in every else size for i, size in enumerate(x.shape)] if keepdims else y.shape
     if x.size == 0:
         empty = {"max": -math.inf, "min": math.inf, "mean": math.nan, "product": 1.0}
@@ -245,7 +252,7 @@ def space_to_depth(x: Array, block: int) -> Array:
 
 
 def to_blocks(x: Array, block: int, *, out: Array | None = None) -> Array:
-    """(n, c, h, w) -> (n, ceil(c / block), h, w, block), zero in the lanes past the last channel."""
+    """(n, c, h, w) -> (n, ceil(c / block), h, w, block), zero in lanes past the last c."""
     n, c, h, w = x.shape
     y = np.empty((n, -(-c // block), h, w, block), x.dtype) if out is None else out
     whole = c // block

@@ -114,9 +114,11 @@ class NativePlan {
   NativePlan(const std::string& name, const py::tuple& fields, const py::object& w,
              const py::object& bias, int64_t activation, double a, double b, int64_t variant,
              int64_t limit)
-      : layer_(make_layer(name, fields, w, bias, activation, a, b, variant, limit)) {}
+      : layer_(make_layer(name, fields, w, bias, activation, a, b, variant, limit)),
+        reads_indices_(name == "max_unpool") {}
 
-  void run(const py::array& x, const py::object& residual, py::array& y, int threads) const {
+  void run(const py::array& x, const py::object& residual, py::array& y, int threads,
+           const py::object& indices) const {
     Problem call = layer_->prepared.problem();
     call.n = x.ndim() > 0 ? x.shape(0) : 0;
     call.x =
@@ -130,10 +132,22 @@ class NativePlan {
                                  "residual does not fit this plan");
       epilogue.residual = array.data();
     }
+    int64_t* places = nullptr;
+    const int64_t image_places =
+        reads_indices_ ? call.c * call.h * call.w : call.k * call.p * call.q;
+    require(!reads_indices_ || !indices.is_none(), "this plan reads indices");
+    if (!indices.is_none()) {
+      py::array array = indices.cast<py::array>();
+      require(array.dtype().num() == py::dtype::of<int64_t>().num() &&
+                  (array.flags() & py::array::c_style) && array.size() == call.n * image_places,
+              "indices do not fit this plan");
+      places = static_cast<int64_t*>(array.mutable_data());
+    }
     const void* from = x.data();
     void* to = y.mutable_data();
     py::gil_scoped_release released;
-    if (call.n > 0) layer_->prepared.run(call, from, to, epilogue, threads, layer_->limit);
+    if (call.n > 0)
+      layer_->prepared.run(call, from, to, epilogue, threads, layer_->limit, places, image_places);
   }
 
   py::tuple sizes() const {
@@ -142,9 +156,11 @@ class NativePlan {
   }
   std::string variant() const { return layer_->prepared.kernel().variant; }
   const std::shared_ptr<const Layer>& layer() const { return layer_; }
+  bool reads_indices() const { return reads_indices_; }
 
  private:
   std::shared_ptr<const Layer> layer_;
+  bool reads_indices_;
 };
 
 // ---- sweeps ----
@@ -294,9 +310,10 @@ class NativeProgram {
   }
 
   // (sweep, a, b, y), or (plan or (name, problem, activation, a, b, limit), n, 12 strides, x,
-  // residual, y, w, bias)
+  // residual, y, w, bias, places, how these count: nothing or the first five of Counting)
   static Step step_from(const py::tuple& given) {
     Step step{};
+    bool reads_places = false;
     if (py::isinstance<NativeSweep>(given[0])) {
       step.sweep = given[0].cast<const NativeSweep&>().sweep();
       step.x = place_from(given[1]);
@@ -306,6 +323,7 @@ class NativeProgram {
     }
     if (py::isinstance<NativePlan>(given[0])) {
       step.layer = given[0].cast<const NativePlan&>().layer();
+      reads_places = given[0].cast<const NativePlan&>().reads_indices();
       step.kernel = &step.layer->prepared.kernel();
       step.call = step.layer->prepared.problem();
     } else {
@@ -327,6 +345,12 @@ class NativeProgram {
     step.y = place_from(given[5]);
     step.w = place_from(given[6]);
     step.bias = place_from(given[7]);
+    step.indices = place_from(given[8]);
+    const py::tuple counting = given[9].cast<py::tuple>();
+    if (counting.size() == 5)
+      step.counting = {counting[0].cast<int64_t>(), counting[1].cast<int64_t>(),
+                       counting[2].cast<int64_t>(), counting[3].cast<int64_t>() != 0,
+                       counting[4].cast<int64_t>() != 0, reads_places};
     return step;
   }
 
@@ -420,7 +444,7 @@ PYBIND11_MODULE(_convkit, m) {
            py::arg("name"), py::arg("problem"), py::arg("w"), py::arg("bias"),
            py::arg("activation"), py::arg("a"), py::arg("b"), py::arg("variant"), py::arg("limit"))
       .def("run", &NativePlan::run, py::arg("x").noconvert(), py::arg("residual"),
-           py::arg("y").noconvert(), py::arg("threads"))
+           py::arg("y").noconvert(), py::arg("threads"), py::arg("indices") = py::none())
       .def_property_readonly("sizes", &NativePlan::sizes)
       .def_property_readonly("variant", &NativePlan::variant);
 

@@ -114,7 +114,7 @@ Prepared::Prepared(const Kernel& kernel, const Problem& problem, const void* w)
 }
 
 void Prepared::run(const Problem& call, const void* x, void* y, const Epilogue& epilogue,
-                   int threads, int64_t limit) const {
+                   int threads, int64_t limit, int64_t* indices, int64_t places) const {
   const int64_t element = call.x_dtype == kFloat64 ? 8 : 4;
   const int64_t phases = kernel_->phases;
   // items of the largest piece of work between two barriers
@@ -140,7 +140,8 @@ void Prepared::run(const Problem& call, const void* x, void* y, const Epilogue& 
                       const_cast<char*>(at(y, image * call.y.n, element)),
                       shared.data(),
                       scratch[size_t(thread)].data(),
-                      epilogue};
+                      epilogue,
+                      indices ? indices + image * places : nullptr};
     if (epilogue.residual)
       operands.epilogue.residual = at(epilogue.residual, image * call.residual.n, element);
     kernel_->run(call, phase, begin, end, operands);

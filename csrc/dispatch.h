@@ -25,8 +25,9 @@ class Prepared {
 
   // call: the problem with this call's n and strides. y must not overlap x. `limit` bounds packed +
   // shared + one scratch per thread, by running on fewer threads.
+  // indices: as in Operands, of all images one after the other, each with `places` of them.
   void run(const Problem& call, const void* x, void* y, const Epilogue& epilogue, int threads,
-           int64_t limit) const;
+           int64_t limit, int64_t* indices = nullptr, int64_t places = 0) const;
 
   const Kernel& kernel() const { return *kernel_; }
   const Problem& problem() const { return problem_; }

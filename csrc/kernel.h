@@ -63,6 +63,9 @@ struct Operands {
   void* shared;   // scratch of all threads, kept from phase to phase of one image; 64-byte aligned
   void* scratch;  // scratch of this thread, undefined at every call of run; 64-byte aligned
   Epilogue epilogue;
+  // This image's places beside the values that max_pool makes, or max_unpool reads, or null: h w +
+  // column in the larger plane, consecutive, (k, p, q) of max_pool, (c, h, w) of max_unpool.
+  int64_t* indices;
 };
 
 // Bytes, for one image and one thread. Memory is reckoned in Kernel::sizes and nowhere else.

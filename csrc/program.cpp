@@ -29,6 +29,43 @@ struct Frame {
   }
 };
 
+// Turns n images' places from one way of counting into the other, in `out`, which may be `in`.
+void count_places(const int64_t* in, int64_t* out, const Counting& counting, int64_t n,
+                  int64_t channels, bool to_kernel) {
+  const int64_t plane = counting.width * counting.rows, each = counting.image / channels;
+  for (int64_t i = 0; i < n * channels; ++i)
+    for (int64_t j = i * each; j < (i + 1) * each; ++j) {
+      int64_t place = in[j];
+      const int64_t before = counting.over_all ? i * plane : 0;
+      if (to_kernel) {
+        place -= before;
+      } else if (place >= 0) {
+        if (counting.by_columns)
+          place = place % counting.width * counting.rows + place / counting.width;
+        place += before;
+      }
+      out[j] = place;
+    }
+}
+
+void run_layer(const Step& step, const Frame& frame, const void* x, void* y, int threads) {
+  Epilogue epilogue = step.layer->epilogue;
+  epilogue.residual = frame.at(step.residual);
+  const Counting& counting = step.counting;
+  int64_t* places = reinterpret_cast<int64_t*>(frame.at(step.indices));
+  const bool turned = counting.by_columns || counting.over_all;
+  Memory copy(places && counting.reads && turned ? step.call.n * counting.image * 8 : 0);
+  if (places && counting.reads && turned) {
+    int64_t* mine = reinterpret_cast<int64_t*>(copy.data());
+    count_places(places, mine, counting, step.call.n, step.call.c, true);
+    places = mine;
+  }
+  step.layer->prepared.run(step.call, x, y, epilogue, threads, step.layer->limit, places,
+                           counting.image);
+  if (places && !counting.reads && turned)
+    count_places(places, places, counting, step.call.n, step.call.c, false);
+}
+
 void run_step(const Step& step, const Frame& frame, int threads) {
   const void* x = frame.at(step.x);
   void* y = frame.at(step.y);
@@ -38,9 +75,7 @@ void run_step(const Step& step, const Frame& frame, int threads) {
   }
   if (step.call.n == 0) return;
   if (step.layer) {
-    Epilogue epilogue = step.layer->epilogue;
-    epilogue.residual = frame.at(step.residual);
-    step.layer->prepared.run(step.call, x, y, epilogue, threads, step.layer->limit);
+    run_layer(step, frame, x, y, threads);
     return;
   }
   const Prepared prepared(*step.kernel, step.call, frame.at(step.w));

@@ -26,6 +26,15 @@ struct Place {
   int64_t kind, index, offset;
 };
 
+// How a program's array of places counts; kernels count in the rows of one plane.
+struct Counting {
+  int64_t image;        // places of one image
+  int64_t width, rows;  // of the plane that the places lie in
+  bool by_columns;      // column rows + row
+  bool over_all;        // plus the elements of all planes before
+  bool reads;           // an unpooling, which is given them
+};
+
 struct Step {
   // A sweep of x and residual into y; the fields from `kernel` to `call` and `w` on are not used.
   std::shared_ptr<const PreparedSweep> sweep;
@@ -35,6 +44,8 @@ struct Step {
   const Kernel* kernel;
   Problem call;  // with its n and strides
   Place x, residual, y, w, bias;
+  Place indices;  // the places of maxima beside x or y, int64 row by row
+  Counting counting;
   int64_t activation;
   double a, b;
   int64_t limit;

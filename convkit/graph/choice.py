@@ -123,6 +123,7 @@ def operator_fields(
     stride: tuple[int, int] = (1, 1),
     padding: tuple[int, int, int, int] = (0, 0, 0, 0),
     mode: int = 0,
+    dilation: tuple[int, int] = (1, 1),
 ) -> tuple[int, ...]:
     """What an operator's kernel is told of one image. groups is 0: w is no filter."""
     number = DTYPES.index(x.dtype)
@@ -130,7 +131,7 @@ def operator_fields(
     _, k, p, q = y.sizes
     return tuple(
         KernelProblem(
-            1, c, h, w, k, *window, p, q, 0, *stride, 1, 1, *padding, mode, number, number, number,
+            1, c, h, w, k, *window, p, q, 0, *stride, *dilation, *padding, mode, number, number, number,
             NCHWC if x.block else NCHW, NCHWC if y.block else NCHW, x.block or y.block,
         )
     )  # fmt: skip

@@ -267,6 +267,8 @@ def _uses(step: Step) -> Iterator[tuple[View, bool]]:
         if view is not None:
             yield view, False
     yield step.y, True
+    if step.places is not None:  # of a pooling written, of an unpooling read
+        yield step.places, step.algorithm == "max_pool"
 
 
 def _lifetimes(lowered: Lowered) -> dict[str, tuple[int, int]]:
@@ -304,6 +306,7 @@ def _overwrite_residuals(
             residual=now(step.residual),
             w=now(step.w),
             bias=now(step.bias),
+            places=now(step.places),
         )
         residual, y = step.residual, step.y
         if (
@@ -370,5 +373,5 @@ def _native(step: Step, lowered: Lowered, places: Mapping[str, tuple[int, int, i
         return step.kernel, place(step.x), place(step.residual), place(step.y)
     return (
         step.kernel, step.images, step.strides, place(step.x), place(step.residual),
-        place(step.y), place(step.w), place(step.bias),
+        place(step.y), place(step.w), place(step.bias), place(step.places), step.counting,
     )  # fmt: skip

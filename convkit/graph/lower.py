@@ -17,6 +17,7 @@ from convkit.graph.bind import Bound
 from convkit.graph.choice import choose, kernel_fields, operator_fields
 from convkit.graph.ir import Node, Shape, Value, Weight
 from convkit.graph.ops import OPS
+from convkit.graph.ops.pooling import Places
 from convkit.graph.ops.row import optional
 from convkit.problem import DTYPES, ConvProblem, KernelProblem
 from convkit.select import Request
@@ -57,6 +58,9 @@ class Step:
     residual: View | None = None
     w: View | None = None
     bias: View | None = None
+    #: Places of maxima; how many an image has, and how they are counted (Places of ops/pooling).
+    places: View | None = None
+    counting: tuple[int, ...] = ()
     strides: Strides = ()
     operations: int = 0
     bytes: int = 0
@@ -232,6 +236,8 @@ class Lowering:
         *,
         w: View | None = None,
         bias: View | None = None,
+        places: View | None = None,
+        counting: tuple[int, ...] = (),
         operations: int = 0,
     ) -> None:
         """A step on values whose views have four axes."""
@@ -252,6 +258,8 @@ class Lowering:
                 residual,
                 w,
                 bias,
+                places,
+                counting,
                 strides,
                 operations,
                 moved * size,
@@ -298,13 +306,21 @@ class Lowering:
         fields: tuple[int, ...],
         weights: tuple[str, Array] | None = None,
         activation: Activation = IDENTITY,
+        places: Places | None = None,
     ) -> None:
         """A kernel of csrc/operators on images."""
         x, y = node.inputs[0], node.outputs[0]
         assert x is not None
         name, array = weights or ("", None)
         layer = self.layer(kernel, fields, name, array, None, activation)
-        self.add(node, kernel, layer, (x, self.view(x)), (y, self.view(y)))
+        view, counting = None, ()
+        if places is not None:
+            view = self.view(self.in_rows(places.value))
+            counting = (math.prod(places.value.sizes[1:]), *map(int, places[1:]))
+        self.add(
+            node, kernel, layer, (x, self.view(x)), (y, self.view(y)), places=view,
+            counting=counting,
+        )  # fmt: skip
 
     def sweeps(self, node: Node, run: Callable[[], object]) -> None:
         """The sweeps that `run` makes on the arrays of `shadow`, a step each."""

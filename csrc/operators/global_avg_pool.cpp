@@ -1,6 +1,8 @@
 // y[c] = 1 / (h w) sum over h, w of x[c][h][w]
-// Sums are float64 for both dtypes, in vectors by the pixel's number whatever the strides.
-#include "blocks/pool_blocks.h"
+// Sums are float64 for both dtypes, in vectors by the pixel's number whatever the strides; in
+// blocks of channels each lane sums its own channel.
+#include "blocks/epilogue.h"
+#include "blocks/pooling_windows.h"
 #include "kernel.h"
 
 namespace convkit {
@@ -51,39 +53,54 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
   }
 }
 
-// From blocks of channels: a lane adds up its own channel, pixel by pixel. An item is a block.
-template <class T>
-bool fits(const Problem& problem) {
-  return whole_vectors<T>(problem);
-}
-int64_t block_items(const Problem& problem, int64_t) { return blocks_of(problem); }
+int64_t block_items(const Problem& problem, int64_t) { return block_count(problem); }
 
 template <class T>
 void run_blocks(const Problem& problem, int64_t, int64_t begin, int64_t end,
                 const Operands& operands) {
+  constexpr int kHalves = int(sizeof(double) / sizeof(T));
+  typedef T Part __attribute__((vector_size(kVectorBytes / kHalves)));
   for (int64_t block = begin; block < end; ++block)
-    for (int64_t lane = 0; lane < problem.block; lane += kLanes<double>) {
-      const int64_t channel = block * problem.block + lane;
+    for (int64_t lane = 0; lane < problem.block; lane += kLanes<T>) {
       const T* x = static_cast<const T*>(operands.x) + block * problem.x.c + lane;
-      Vec<double> sums[kChains] = {};
-      for (int64_t h = 0; h < problem.h; ++h)
-        for (int64_t w = 0; w < problem.w; ++w)
-          sums[w % kChains] += load_as<T, double>(x + h * problem.x.h + w * problem.x.w);
-      for (int v = 1; v < kChains; ++v) sums[0] += sums[v];
-      for (int64_t i = 0; i < kLanes<double> && channel + i < problem.k; ++i) {
-        T value = T(sums[0][i] / double(problem.h * problem.w));
-        finish_row(problem, operands, channel + i, 0, 0, &value, 1);
+      Vec<double> sums[2][kHalves] = {};  // of pixels by turns: two additions in flight
+      const auto add = [&](Vec<double>(&to)[kHalves], const T* from) {
+        const Vec<T> v = load(from);
+        Part parts[kHalves];
+        __builtin_memcpy(parts, &v, sizeof v);
+        for (int half = 0; half < kHalves; ++half)
+          to[half] += __builtin_convertvector(parts[half], Vec<double>);
+      };
+      for (int64_t h = 0; h < problem.h; ++h) {
+        const T* row = x + h * problem.x.h;
+        int64_t w = 0;
+        for (; w + 2 <= problem.w; w += 2) {
+          add(sums[0], row + w * problem.x.w);
+          add(sums[1], row + (w + 1) * problem.x.w);
+        }
+        if (w < problem.w) add(sums[0], row + w * problem.x.w);
       }
+      Vec<T> mean;
+      const double pixels = double(problem.h * problem.w);
+      for (int i = 0; i < kLanes<T>; ++i) {
+        const int half = i / kLanes<double>, at = i % kLanes<double>;
+        mean[i] = T((sums[0][half][at] + sums[1][half][at]) / pixels);
+      }
+      const T* residual = static_cast<const T*>(operands.epilogue.residual);
+      if (residual) residual += block * problem.residual.c + lane;
+      put_channels<T>(problem, operands.epilogue, mean, residual,
+                      static_cast<T*>(operands.y) + block * problem.y.c + lane,
+                      block * problem.block + lane);
     }
 }
 
 const Kernel kKernels[] = {
     {"float32", kFloat32, kNchw, kNchw, always, sizes, 1, items, prepare, run<float>},
     {"float64", kFloat64, kNchw, kNchw, always, sizes, 1, items, prepare, run<double>},
-    {"float32 from blocks", kFloat32, kNchwc, kNchw, fits<float>, sizes, 1, block_items, prepare,
-     run_blocks<float>},
-    {"float64 from blocks", kFloat64, kNchwc, kNchw, fits<double>, sizes, 1, block_items, prepare,
-     run_blocks<double>},
+    {"float32 blocks", kFloat32, kNchwc, kNchwc, block_of_vectors<float>, sizes, 1, block_items,
+     prepare, run_blocks<float>},
+    {"float64 blocks", kFloat64, kNchwc, kNchwc, block_of_vectors<double>, sizes, 1, block_items,
+     prepare, run_blocks<double>},
 };
 
 }  // namespace

@@ -20,14 +20,16 @@ from convkit.graph.ops.row import (
     image_shape,
     one_dtype,
     optional,
+    resolved_padding,
 )
-from convkit.problem import ConvProblem, conv_problem
+from convkit.problem import ConvProblem, conv_problem, pair
 
 if TYPE_CHECKING:
     from convkit.graph.lower import Lowering
 
 #: The settings that a convolution's problem is made of.
 CONVOLUTION = ("stride", "padding", "padding_mode", "dilation", "groups")
+PAIRS = ("stride", "dilation")
 
 
 def conv2d_problem(inputs: Sequence[Value | None], keywords: Keywords) -> ConvProblem:
@@ -35,6 +37,15 @@ def conv2d_problem(inputs: Sequence[Value | None], keywords: Keywords) -> ConvPr
     x, w = given(inputs, "conv2d", 2)
     image_shape(x, "conv2d")
     settings = {name: keywords[name] for name in CONVOLUTION if name in keywords}
+    if settings.get("padding") == "same_lower" and len(w.sizes) == 4:
+        strides, gaps = (pair(name, settings.get(name, 1), least=1) for name in PAIRS)
+        settings["padding"] = resolved_padding(
+            "same_lower",
+            x.sizes[2:4],
+            w.sizes[2:4],
+            strides,
+            gaps,  # type: ignore[arg-type]
+        )
     return conv_problem(x.sizes, w.sizes, dtype=one_dtype((x, w), "conv2d"), **settings)
 
 
