@@ -97,9 +97,9 @@ std::shared_ptr<const Layer> make_layer(const std::string& name, const py::tuple
   const void* weights = nullptr;
   if (!w.is_none()) {
     const py::array array = w.cast<py::array>();
-    const int64_t size =
-        problem.groups == 0 ? int64_t(array.size())
-                            : problem.k * (problem.c / problem.groups) * problem.r * problem.s;
+    const int64_t size = problem.groups == 0
+                             ? int64_t(array.size())
+                             : problem.k * (problem.c / problem.groups) * problem.r * problem.s;
     weights = whole_array(w, problem.w_dtype, size, "w must be contiguous and fit this problem");
   }
   const void* addend = whole_array(bias, problem.x_dtype, problem.k,
@@ -196,8 +196,8 @@ void add_table(const py::array& indices, int64_t size, int64_t stride, int64_t l
 std::shared_ptr<const PreparedSweep> make_sweep(const std::string& name, int64_t function,
                                                 const py::array& a, const py::object& b,
                                                 const py::array& y, const py::list& axis_tables,
-                                                int64_t reduced, uint64_t fill,
-                                                int64_t activation, double alpha, double beta) {
+                                                int64_t reduced, uint64_t fill, int64_t activation,
+                                                double alpha, double beta) {
   const int axes = int(y.ndim()) + int(reduced);
   require(reduced >= 0 && axes <= kSweepAxes, "a sweep has at most 8 axes");
   require(a.itemsize() == y.itemsize() && (name == "copy" || a.dtype().is(y.dtype())),
@@ -253,8 +253,8 @@ std::shared_ptr<const PreparedSweep> make_sweep(const std::string& name, int64_t
 void run_sweep(const std::string& name, int64_t function, const py::array& a, const py::object& b,
                py::array& y, const py::list& axis_tables, int64_t reduced, uint64_t fill,
                int64_t activation, double alpha, double beta, int threads) {
-  const auto sweep = make_sweep(name, function, a, b, y, axis_tables, reduced, fill, activation,
-                                alpha, beta);
+  const auto sweep =
+      make_sweep(name, function, a, b, y, axis_tables, reduced, fill, activation, alpha, beta);
   const void* from_a = a.data();
   const void* from_b = b.is_none() ? nullptr : b.cast<py::array>().data();
   void* to = y.mutable_data();
@@ -269,8 +269,8 @@ class NativeSweep {
   NativeSweep(const std::string& name, int64_t function, const py::array& a, const py::object& b,
               const py::array& y, const py::list& tables, int64_t reduced, uint64_t fill,
               int64_t activation, double alpha, double beta)
-      : sweep_(make_sweep(name, function, a, b, y, tables, reduced, fill, activation, alpha,
-                          beta)) {}
+      : sweep_(
+            make_sweep(name, function, a, b, y, tables, reduced, fill, activation, alpha, beta)) {}
   const std::shared_ptr<const PreparedSweep>& sweep() const { return sweep_; }
 
  private:
@@ -305,8 +305,7 @@ class NativeProgram {
     std::vector<Step> made;
     for (const py::handle& each : steps) made.push_back(step_from(each.cast<py::tuple>()));
     std::vector<const void*> addresses;
-    for (const py::handle& each : constants)
-      addresses.push_back(each.cast<py::array>().data());
+    for (const py::handle& each : constants) addresses.push_back(each.cast<py::array>().data());
     return Program(std::move(made), std::move(addresses), arena_bytes);
   }
 
@@ -450,11 +449,12 @@ PYBIND11_MODULE(_convkit, m) {
       .def_property_readonly("variant", &NativePlan::variant);
 
   py::class_<NativeSweep>(m, "Sweep")
-      .def(py::init<const std::string&, int64_t, const py::array&, const py::object&,
-                    const py::array&, const py::list&, int64_t, uint64_t, int64_t, double, double>(),
-           py::arg("name"), py::arg("function"), py::arg("a").noconvert(), py::arg("b"),
-           py::arg("y").noconvert(), py::arg("tables"), py::arg("reduced"), py::arg("fill"),
-           py::arg("activation"), py::arg("alpha"), py::arg("beta"));
+      .def(
+          py::init<const std::string&, int64_t, const py::array&, const py::object&,
+                   const py::array&, const py::list&, int64_t, uint64_t, int64_t, double, double>(),
+          py::arg("name"), py::arg("function"), py::arg("a").noconvert(), py::arg("b"),
+          py::arg("y").noconvert(), py::arg("tables"), py::arg("reduced"), py::arg("fill"),
+          py::arg("activation"), py::arg("alpha"), py::arg("beta"));
   py::class_<NativeProgram>(m, "Program")
       .def(py::init<const py::list&, const py::list&, int64_t>(), py::arg("steps"),
            py::arg("constants"), py::arg("arena_bytes"))

@@ -79,8 +79,8 @@ void run_step(const Step& step, const Frame& frame, int threads) {
     return;
   }
   const Prepared prepared(*step.kernel, step.call, frame.at(step.w));
-  const Epilogue epilogue{frame.at(step.bias), frame.at(step.residual), nullptr,
-                          step.activation,     step.a,                  step.b};
+  const Epilogue epilogue{
+      frame.at(step.bias), frame.at(step.residual), nullptr, step.activation, step.a, step.b};
   prepared.run(step.call, x, y, epilogue, threads, step.limit);
 }
 

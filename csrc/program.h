@@ -38,8 +38,8 @@ struct Counting {
 struct Step {
   // A sweep of x and residual into y; the fields from `kernel` to `call` and `w` on are not used.
   std::shared_ptr<const PreparedSweep> sweep;
-  // Else a kernel. Null where the weights are known only when the program runs; then `w` says where they lie, row
-  // by row, and each run packs them.
+  // Else a kernel. Null where the weights are known only when the program runs; then `w` says where
+  // they lie, row by row, and each run packs them.
   std::shared_ptr<const Layer> layer;
   const Kernel* kernel;
   Problem call;  // with its n and strides

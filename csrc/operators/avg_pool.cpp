@@ -41,7 +41,7 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
     const int64_t c = i / problem.p, p = i % problem.p;
     if (by_rows)
       pool_row<T, double>(problem, x + c * problem.x.c, p, parts, 0.0,
-                          [](double sum, double v) { return sum + v; });
+                          [](Vec<double> sum, Vec<double> v) { return sum + v; });
     else
       window_row<T>(problem, x + c * problem.x.c, p, parts.total);
     for (int64_t q = 0; q < problem.q; ++q)

@@ -37,6 +37,12 @@ void window_row(const Problem& problem, const T* channel, int64_t p, T* result, 
   }
 }
 
+// A NaN is no number's lesser: it replaces what was found, and nothing replaces it.
+template <class T>
+CK_INLINE Vec<T> larger(Vec<T> most, Vec<T> v) {
+  return (v > most) | (v != v) ? v : most;
+}
+
 template <class T>
 void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {
   const PoolParts<T, T> parts = pool_parts<T, T>(problem, operands.scratch);
@@ -46,9 +52,7 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
     const int64_t c = i / problem.p, p = i % problem.p;
     const T* channel = x + c * problem.x.c;
     if (by_rows)
-      // A NaN is no number's lesser: it replaces what was found, and nothing replaces it.
-      pool_row<T, T>(problem, channel, p, parts, T(-__builtin_inf()),
-                     [](T most, T v) { return (v > most) | (v != v) ? v : most; });
+      pool_row<T, T>(problem, channel, p, parts, T(-__builtin_inf()), larger<T>);
     else
       window_row<T>(problem, channel, p, parts.total,
                     operands.indices ? operands.indices + i * problem.q : nullptr);
@@ -59,11 +63,8 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
 template <class T>
 void run_blocks(const Problem& problem, int64_t, int64_t begin, int64_t end,
                 const Operands& operands) {
-  typedef Vec<T> V;
-  pool_blocks<T>(
-      problem, begin, end, operands, T(-__builtin_inf()),
-      [](V most, V v) { return (v > most) | (v != v) ? v : most; },
-      [](V most, int64_t, int64_t) { return most; });
+  pool_blocks<T>(problem, begin, end, operands, T(-__builtin_inf()), larger<T>,
+                 [](Vec<T> most, int64_t, int64_t) { return most; });
 }
 Sizes no_sizes(const Problem&) { return {0, 0, 0}; }
 

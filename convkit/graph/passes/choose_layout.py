@@ -77,8 +77,7 @@ class _Layouts:
         there = any(block in self._forms[v] for v in node.reads if not isinstance(v, Weight))
         if takes is None or not there or not takes(node, block):
             return 0, 0
-        # Means of whole channels are few numbers, which what follows wants in a row.
-        return block, 0 if node.op.startswith("global_") else block
+        return block, block
 
     def _seconds(self, node: Node, x_block: int, y_block: int) -> float:
         problem = conv2d_problem(node.inputs, node.keywords).with_batch(1)
