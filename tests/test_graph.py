@@ -467,7 +467,7 @@ BAD = {
     "pool": (lambda b: b.max_pool2d(b.input, 9), ValueError, "kernel"),
     "pool of features": (lambda b: b.avg_pool2d(b.flatten(b.input), 2), ValueError, "needs images"),
     "conv of features": (lambda b: b.conv2d(b.flatten(b.input), 2, 1), ValueError, "needs images"),
-    "add": (lambda b: b.add(b.input, b.flatten(b.input)), ValueError, "two values of one shape"),
+    "add": (lambda b: b.add(b.input, b.flatten(b.input)), ValueError, "shapes that spread to one"),
     "softmax over images": (lambda b: b.softmax(b.input, axis=0), ValueError, "axis=0 must be"),
     "softmax axis": (lambda b: b.softmax(b.input, axis=4), ValueError, "axis=4 must be an axis"),
     "pad_channels": (lambda b: b.pad_channels(b.input, -1, 1), ValueError, "before=-1 must be"),
