@@ -131,8 +131,8 @@ def operator_fields(
     _, k, p, q = y.sizes
     return tuple(
         KernelProblem(
-            1, c, h, w, k, *window, p, q, 0, *stride, *dilation, *padding, mode, number, number, number,
-            NCHWC if x.block else NCHW, NCHWC if y.block else NCHW, x.block or y.block,
+            1, c, h, w, k, *window, p, q, 0, *stride, *dilation, *padding, mode,
+            number, number, number, NCHWC if x.block else NCHW, NCHWC if y.block else NCHW, x.block or y.block,
         )
     )  # fmt: skip
 

@@ -40,7 +40,8 @@ def enter_inputs(
 
 def _wrong(network: str, name: str, view: Array, wanted: str) -> TypeError:
     return TypeError(
-        f"{name} has dtype {view.dtype}: {network} needs {wanted}, so pass {name}.astype({wanted!r})"
+        f"{name} has dtype {view.dtype}: {network} needs {wanted}, so pass "
+        f"{name}.astype({wanted!r})"
     )
 
 

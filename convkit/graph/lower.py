@@ -21,8 +21,8 @@ from convkit.graph.ops.pooling import Places
 from convkit.graph.ops.row import optional
 from convkit.problem import DTYPES, ConvProblem, KernelProblem
 from convkit.select import Request
-from convkit.sweeps import copy as copied
 from convkit.sweeps import binary, from_blocks, recorded, to_blocks
+from convkit.sweeps import copy as copied
 from convkit.sweeps import function as activation_in_sweeps
 
 Strides = tuple[int, ...]
@@ -301,7 +301,7 @@ class Lowering:
             )
         fields = kernel_fields(problem, x.block, y.block)
         activation = activation_of(node.keywords.get("activation"))
-        places: dict[str, View] = {}
+        places: dict[str, Any] = {}
         kernel: Any
         fixed = array is not None and (bias is None or isinstance(bias, Weight))
         if fixed:
@@ -333,7 +333,8 @@ class Lowering:
         assert x is not None
         name, array = weights or ("", None)
         layer = self.layer(kernel, fields, name, array, None, activation)
-        view, counting = None, ()
+        view = None
+        counting: tuple[int, ...] = ()
         if places is not None:
             view = self.view(self.in_rows(places.value))
             counting = (math.prod(places.value.sizes[1:]), *map(int, places[1:]))

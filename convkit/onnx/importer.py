@@ -1,4 +1,4 @@
-"""from_onnx: an ONNX file -> Graph. Each node of the file becomes one node of the graph, or a few."""
+"""from_onnx: an ONNX file -> Graph. Each node of the file becomes one of the graph, or a few."""
 
 from __future__ import annotations
 

@@ -10,6 +10,8 @@ from convkit.graph.ops import (
     matrices,
     movement,
     normalisation,
+    padding,
+    parts,
     pooling,
     reductions,
     resize,
@@ -30,6 +32,8 @@ OPS: dict[str, Op] = {
     **resize.ROWS,
     **shapes.ROWS,
     **movement.ROWS,
+    **parts.ROWS,
+    **padding.ROWS,
     **constants.ROWS,
 }
 

@@ -359,7 +359,10 @@ ROWS: dict[str, Op] = {
         for name, (function, kinds, makes) in BINARY.items()
     },
     "swish": Op(
-        _unary_shape("swish", False), _unary(UNARY["swish"][0], "alpha"), _unary_lower, _swish_settle
+        _unary_shape("swish", False),
+        _unary(UNARY["swish"][0], "alpha"),
+        _unary_lower,
+        _swish_settle,
     ),
     "not": Op(_not_shape, _not),
     # where(condition, x, y)

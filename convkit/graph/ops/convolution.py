@@ -44,7 +44,7 @@ def conv2d_problem(inputs: Sequence[Value | None], keywords: Keywords) -> ConvPr
             x.sizes[2:4],
             w.sizes[2:4],
             strides,
-            gaps,  # type: ignore[arg-type]
+            gaps,
         )
     return conv_problem(x.sizes, w.sizes, dtype=one_dtype((x, w), "conv2d"), **settings)
 

@@ -40,9 +40,7 @@ def copied(low: Lowering, node: Node, x: Array, y: Array) -> None:
     low.sweeps(node, lambda: sweeps.copy(x, out=y))
 
 
-def unary(
-    low: Lowering, node: Node, x: Array, name: str, y: Array, *parameters: float
-) -> None:
+def unary(low: Lowering, node: Node, x: Array, name: str, y: Array, *parameters: float) -> None:
     """A step y = f(x), f out of sweeps.UNARY."""
     applied = sweeps.function(name, *parameters)
     low.sweeps(node, lambda: sweeps.unary(np.broadcast_to(x, y.shape), applied, out=y))

@@ -132,7 +132,7 @@ def _matmul(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Array, 
 
 
 def _matmul_lower(low: Lowering, node: Node) -> None:
-    """One product for all rows where the second factor is a matrix; else one for each of a stack."""
+    """One product where the second factor is a matrix; else one for each of a stack."""
     lowered.floats(node)
     a, b = (low.in_rows(value) for value in node.reads)
     y = node.output
@@ -143,16 +143,12 @@ def _matmul_lower(low: Lowering, node: Node) -> None:
         columns = b.sizes[1] if len(b.sizes) == 2 else 1
         matrix = low.renamed(b, (1, depth)) if len(b.sizes) == 1 else turned(low, node, b, "matrix")
         rows = math.prod(a.sizes[:-1])
-        product(
-            low, node, low.renamed(a, (rows, depth)), matrix, low.renamed(y, (rows, columns))
-        )
+        product(low, node, low.renamed(a, (rows, depth)), matrix, low.renamed(y, (rows, columns)))
         return
     a_rows, columns = (a.sizes[-2] if len(a.sizes) > 1 else 1), b.sizes[-1]
     stack = np.broadcast_shapes(a.sizes[:-2], b.sizes[:-2])
     # The second factors turned, all of them by one step.
-    flipped = lowered.temporary(
-        low, node, "turned", (*b.sizes[:-2], columns, depth), b.dtype
-    )
+    flipped = lowered.temporary(low, node, "turned", (*b.sizes[:-2], columns, depth), b.dtype)
     lowered.copied(low, node, low.shadow(b).swapaxes(-1, -2), low.shadow(flipped))
     a_places = _stacked(a.sizes[:-2], stack)
     b_places = _stacked(b.sizes[:-2], stack)

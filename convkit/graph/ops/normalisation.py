@@ -50,7 +50,7 @@ def _instance_norm_lower(low: Lowering, node: Node) -> None:
     arrays = [low.array(value) for value in (weight, bias)]
     c = x.sizes[1]
     if all(array is not None for array in arrays):
-        row = np.concatenate([*arrays, np.array([eps], x.dtype)])  # type: ignore[arg-type]
+        row = np.concatenate([*arrays, np.array([eps], x.dtype)])
         names = f"{weight.name}+{bias.name}+{eps}"
         lowered.on_images(low, node, "instance_norm", (names, row))
         return

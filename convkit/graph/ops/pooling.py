@@ -321,7 +321,10 @@ ROWS: dict[str, Op] = {
         _unpool_shape, _max_unpool2d, _unpool_lower, settle=_unpool_settle, reads=(2,)
     ),
     "global_avg_pool2d": Op(
-        _global_shape, _global_avg, _global_avg_lower, settle=_global_settle("reduce_mean"),
+        _global_shape,
+        _global_avg,
+        _global_avg_lower,
+        settle=_global_settle("reduce_mean"),
         blocks=_global_blocks,
     ),
     "global_max_pool2d": Op(

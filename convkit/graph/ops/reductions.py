@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convkit.graph.ir import Node, Value
-from convkit.graph.ops.arithmetic import INTEGERS
 from convkit.graph.ops import lowered
+from convkit.graph.ops.arithmetic import INTEGERS
 from convkit.graph.ops.row import (
     Array,
     Keywords,
@@ -117,7 +117,7 @@ def _lower(low: Lowering, node: Node) -> None:
     source, result = low.shadow(x), low.shadow(node.output)
     if node.keywords["keepdims"]:
         kept = (0 if axis in axes else slice(None) for axis in range(len(x.sizes)))
-        result = result[(*kept, ...)]
+        result = result[tuple(kept) + (Ellipsis,)]
     name, empty = SWEEPS[node.op]
     if not source.size:
         if node.op.startswith("reduce_log"):
@@ -152,7 +152,7 @@ def _log_sum_exp_lower(
     """log(sum(exp(x - top))) + top, with a top that is finite; x - top into less_top alone."""
     kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.sizes))
     top = low.shadow(lowered.temporary(low, node, "top", kept, x.dtype))
-    flat = top[(*(0 if axis in axes else slice(None) for axis in range(len(kept))), ...)]
+    flat = top[tuple(0 if axis in axes else slice(None) for axis in range(len(kept))) + (...,)]
     most = float(np.finfo(x.dtype).max)
     powers = low.shadow(lowered.temporary(low, node, "powers", x.sizes, x.dtype))
     _reduced(low, node, "max", low.shadow(x), axes, flat)
@@ -194,7 +194,7 @@ def _log_softmax_lower(low: Lowering, node: Node) -> None:
         return
     kept = tuple(1 if i == axis else size for i, size in enumerate(x.sizes))
     total = low.shadow(lowered.temporary(low, node, "log_sum", kept, x.dtype))
-    flat = total[(*(slice(None),) * axis, 0, ...)]
+    flat = total[(slice(None),) * axis + (0, ...)]
     _log_sum_exp_lower(low, node, x, (axis,), flat, y)
     lowered.binary(low, node, "subtract", y, total, y)
 

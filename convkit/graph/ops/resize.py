@@ -183,9 +183,7 @@ def _tables(x: Value, keywords: Keywords) -> list[tuple[Array, Array] | None]:
     """For each axis the taps of its results, None where it stays."""
     return [
         None if size == length and scale == 1 else resize_taps(length, size, scale, keywords)
-        for length, size, scale in zip(
-            x.sizes, keywords["sizes"], keywords["scales"], strict=True
-        )
+        for length, size, scale in zip(x.sizes, keywords["sizes"], keywords["scales"], strict=True)
     ]
 
 
@@ -237,7 +235,5 @@ def _blocks(node: Node, block: int) -> bool:
 ROWS: dict[str, Op] = {
     # resize(x, roi, scales, sizes); scales or sizes, axes, policy, mode, coordinates, rounding, a,
     # exclude_outside, antialias
-    "resize": Op(
-        _shape, _reference, _lower, _settle, reads=(2, 3), blocks=_blocks
-    ),
+    "resize": Op(_shape, _reference, _lower, _settle, reads=(2, 3), blocks=_blocks),
 }

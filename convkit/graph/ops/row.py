@@ -180,13 +180,15 @@ def broadcast(values: Sequence[Value], what: str) -> Shape:
 
 def resolved_padding(
     padding: Any,
-    size: tuple[int, int],
-    window: tuple[int, int],
+    size: Shape,
+    window: Shape,
     stride: tuple[int, int],
     dilation: tuple[int, int],
 ) -> Any:
     """The padding with "same_lower", whose extra row and column are above, made sizes."""
     if padding != "same_lower":
         return padding
-    top, bottom, left, right = padding_sides("same", size, window, stride, dilation)
+    h, w = size
+    r, s = window
+    top, bottom, left, right = padding_sides("same", (h, w), (r, s), stride, dilation)
     return ((bottom, top), (right, left))

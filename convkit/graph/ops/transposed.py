@@ -75,7 +75,7 @@ def transposed_problem(inputs: Sequence[Value | None], keywords: Keywords) -> Tr
     if sizes is None and automatic:
         sizes = (h * stride[0], w * stride[1])
     if sizes is None:
-        sides = padding_sides(asked, (h, w), weight.sizes[2:], stride, dilation)  # type: ignore[arg-type]
+        sides = padding_sides(asked, (h, w), weight.sizes[2:], stride, dilation)
     else:
         cut = []
         for total in (size - out for size, out in zip(whole, sizes, strict=True)):
@@ -162,7 +162,9 @@ def _lower(low: Lowering, node: Node) -> None:
             taps = grouped[..., down.taps, across.taps].swapaxes(1, 2)
             shape = (groups * each, c // groups, *taps.shape[3:])
             if array is not None:
-                names = f"{weight.name}:{groups},{made.stride},{made.dilation},{made.padding},{i},{j}"
+                names = (
+                    f"{weight.name}:{groups},{made.stride},{made.dilation},{made.padding},{i},{j}"
+                )
                 filters: Value = low.new_weight(names, np.ascontiguousarray(taps.reshape(shape)))
             else:
                 filters = lowered.temporary(low, node, f"filters{i},{j}", shape, y.dtype)

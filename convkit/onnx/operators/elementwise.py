@@ -21,7 +21,9 @@ def _unary(op: str, **parameters: float) -> Translate:
 
     def translate(node: OnnxNode) -> None:
         node.at_most(1)
-        settings: dict[str, Any] = {name: node.number(name, default) for name, default in parameters.items()}
+        settings: dict[str, Any] = {
+            name: node.number(name, default) for name, default in parameters.items()
+        }
         node.emit(op, (node.input(0),), **settings)
 
     return translate
