@@ -24,7 +24,7 @@ from convkit.graph.ops.row import (
     resolved_padding,
     whole_numbers,
 )
-from convkit.operators import COUNT_IMAGE, COUNT_PADDING
+from convkit.operators.pooling import COUNT_IMAGE, COUNT_PADDING
 from convkit.problem import padding_sides, pair
 from convkit.windows import Windows, windows
 
@@ -282,9 +282,7 @@ def _global_problem(node: Node) -> tuple[int, ...]:
 
 
 def _global_blocks(node: Node, block: int) -> bool:
-    """Means of whole channels are few numbers, which what follows wants in a row."""
-    blocked = in_blocks(node, block).but(outputs=node.outputs)
-    return has_kernel("global_avg_pool", _global_problem(blocked))
+    return has_kernel("global_avg_pool", _global_problem(in_blocks(node, block)))
 
 
 def _global_avg_lower(low: Lowering, node: Node) -> None:
