@@ -105,7 +105,7 @@ def bind(
             continue
         now.update((value.name, value) for value in outputs)
         nodes.append(Node(node.op, node.name, inputs, outputs, node.settings))
-    inputs_now = tuple(now[value.name] for value in graph.inputs)
+    inputs_now = tuple(now[v.name] for v in graph.inputs if v.name not in (known or {}))
     outputs_now = tuple(v if isinstance(v, Weight) else now[v.name] for v in graph.outputs)
     bound = Graph(graph.name, inputs_now, (), inputs_now).but(tuple(nodes), outputs_now)
     return Bound(bound, arrays)

@@ -10,8 +10,9 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from convkit import _convkit
-from convkit.backends import Array, enter
+from convkit.backends import Array
 from convkit.graph.bind import Bound, bind
+from convkit.graph.inputs import enter_inputs
 from convkit.graph.ir import Graph, Shape, Value
 from convkit.graph.lower import Layers, Lowered, Lowering, Step, View
 from convkit.graph.memory import Arena, Lifetime, plan_arena
@@ -234,18 +235,14 @@ class CompiledModel:
         missing = [name for name in names if name not in given]
         if missing:
             raise TypeError(f"{self._name} also needs {', '.join(missing)}")
-        found, leave = enter(**{name: given[name] for name in names})
+        dtypes = {value.name: value.dtype for value in self._inputs}
+        found, leave = enter_inputs(self._name, {name: given[name] for name in names}, dtypes)
         ready = []
-        for value, array in zip(self._inputs, found, strict=True):
+        for value, array in zip(self._inputs, found.values(), strict=True):
             if array.shape != value.shape:
                 raise ValueError(
                     f"{value.name} has shape {array.shape}: {self._name} was compiled for "
                     f"{value.shape}"
-                )
-            if array.dtype != value.dtype:
-                raise TypeError(
-                    f"{value.name} has dtype {array.dtype}: {self._name} needs {value.dtype}, "
-                    f"so pass x.astype({value.dtype!r})"
                 )
             flags = array.flags
             whole = flags.c_contiguous and flags.aligned

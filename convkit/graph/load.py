@@ -44,8 +44,8 @@ def load(path: str | os.PathLike[str]) -> Model:
         graph, weights, labels, preset = read_model(file)
         return Model(graph, weights, labels=labels, preset=preset)
     if suffix == ".onnx":
-        from convkit.onnx import read_onnx
+        from convkit.onnx import from_onnx
 
-        graph, weights = read_onnx(file)
-        return Model(graph, weights)
+        imported = from_onnx(file)
+        return Model(imported.graph, imported.weights)
     raise ValueError(f"path={str(file)!r} ends in {suffix!r}: expected .safetensors or .onnx")

@@ -21,7 +21,9 @@ from convkit.graph.ops.pooling import Places
 from convkit.graph.ops.row import optional
 from convkit.problem import DTYPES, ConvProblem, KernelProblem
 from convkit.select import Request
-from convkit.sweeps import from_blocks, recorded, to_blocks
+from convkit.sweeps import copy as copied
+from convkit.sweeps import binary, from_blocks, recorded, to_blocks
+from convkit.sweeps import function as activation_in_sweeps
 
 Strides = tuple[int, ...]
 #: Layers by what they compute and the weights that they hold, shared by a model's programs.
@@ -109,6 +111,7 @@ class Lowering:
             if lower is None:
                 raise ValueError(f"node {node.name}: {node.op} is not supported with these inputs")
             lower(self, node)
+            self._shadows.clear()
         self._separate_outputs()
 
     # Views
@@ -139,6 +142,23 @@ class Lowering:
         if copy not in self.made.views:
             self._copy(value, copy)
         return copy
+
+    def array(self, value: Value | None) -> Array | None:
+        """The array of a weight; None of anything else."""
+        return self._bound.weights[value.name] if isinstance(value, Weight) else None
+
+    def new_weight(self, name: str, array: Array) -> Weight:
+        """A weight that lowering makes of others; its name says all that it is made of."""
+        self._bound.weights[name] = array
+        return Weight(name, array.shape, str(array.dtype))
+
+    def renamed(self, value: Value, shape: Shape, offset: int = 0) -> Value:
+        """A part of a whole value under another shape, `offset` elements behind its beginning."""
+        assert self.is_whole(value), f"{value.name} is no whole array"
+        part = Value(f"{value.name}:{offset}:{shape}", shape, value.dtype)
+        view = self.view(value)
+        self.made.views[part] = View(view.buffer, view.offset + offset, default_strides(part))
+        return part
 
     def alias(self, node: Node) -> None:
         """The output names the input's memory by another shape."""
@@ -344,7 +364,6 @@ class Lowering:
 
         with recorded(record):
             run()
-        self._shadows.clear()
 
     def shadow(self, value: Value) -> Array:
         """An array with a value's shape and strides, on memory that is never touched.
@@ -411,6 +430,11 @@ class Lowering:
 
     def _copy(self, source: Value, copy: Value) -> None:
         node = Node("activation", copy.name, (source,), (copy,))
+        if source.dtype not in DTYPES or len(source.sizes) not in (1, 2, 4):
+            x, y = self.shadow(source), self.shadow(copy)
+            if y.size:
+                self.sweeps(node, lambda: copied(x, out=y))
+            return
         self._elementwise(node, self._image(source), self._image(copy), None, IDENTITY)
 
     def _image(self, value: Value) -> tuple[Value, View]:
@@ -437,7 +461,10 @@ class Lowering:
         arrays = [self._bound.weights[v.name] for v in node.weights]
         eps = node.keywords.get("eps", 1e-5)
         x, y = node.inputs[0], node.output
-        assert x is not None and len(arrays) == 4
+        assert x is not None
+        if len(arrays) < 4 or len(x.sizes) not in (2, 4):
+            self._batch_norm_by_steps(node, eps)
+            return
         row = np.concatenate([*arrays, np.array([eps], arrays[0].dtype)])
         names = "+".join(v.name for v in node.weights) + f"+{eps}"
         activation = activation_of(node.keywords.get("activation"))
@@ -455,6 +482,35 @@ class Lowering:
         fields = operator_fields(turned[0][0], turned[1][0])
         layer = self.layer("batch_norm", fields, names, row, None, activation)
         self.add(node, "batch_norm", layer, turned[0], turned[1])
+
+    def _batch_norm_by_steps(self, node: Node, eps: float) -> None:
+        """((x - mean) (weight / sqrt(var + eps)) + bias, of statistics that only a run knows."""
+        x, weight, bias, mean, var = (self.shadow(value) for value in node.reads)
+        y = self.shadow(node.output)
+        room = Value(f"{node.name}:scale", weight.shape, node.output.dtype)
+        scale = self.shadow(room)
+        spread = (slice(None),) + (None,) * (x.ndim - 2)
+        root = activation_in_sweeps("sqrt")
+        added = np.full(var.shape, eps, y.dtype)
+        last = activation_of(node.keywords.get("activation"))
+
+        def steps() -> None:
+            binary("add", var, added, activation=root, out=scale)
+            binary("divide", weight, scale, out=scale)
+            for name, vector, done in (
+                ("subtract", mean, IDENTITY),
+                ("multiply", scale, IDENTITY),
+                ("add", bias, last),
+            ):
+                binary(
+                    name,
+                    x if name == "subtract" else y,
+                    np.broadcast_to(vector[spread], y.shape),
+                    activation=done,
+                    out=y,
+                )
+
+        self.sweeps(node, steps)
 
     def softmax(self, node: Node) -> None:
         """Along one axis of a whole array."""

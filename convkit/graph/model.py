@@ -15,10 +15,12 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from convkit.backends import check_device, enter
+from convkit.backends import check_device
 from convkit.graph.compiled import CompiledModel, Options
 from convkit.graph.file import write_model
+from convkit.graph.inputs import enter_inputs
 from convkit.graph.ir import Graph, Shape, Weight
+from convkit.graph.known import names_read
 from convkit.graph.passes import PASSES
 from convkit.problem import integer, one_of, shape_of
 from convkit.select import request
@@ -117,11 +119,11 @@ class Model:
             An input has another dtype or is no array.
         """
         given = self._by_name(arrays, named)
-        found, _ = enter(**given)
-        by_name = dict(zip(given, found, strict=True))
+        dtypes = {value.name: value.dtype for value in self._graph.inputs}
+        by_name, _ = enter_inputs(self._graph.name, given, dtypes)
         known = {name: by_name[name] for name in self._read_as_values() if name in by_name}
         key = (
-            tuple(array.shape for array in found),
+            tuple(array.shape for array in by_name.values()),
             tuple((name, array.tobytes()) for name, array in known.items()),
             None if outputs is None else tuple(outputs),
         )
@@ -243,7 +245,7 @@ class Model:
 
     def _read_as_values(self) -> tuple[str, ...]:
         """Inputs that an operator reads as shapes, axes, sizes or indices."""
-        return ()
+        return names_read(self._graph)
 
     def _by_name(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
         """The inputs in the graph's order."""
@@ -262,10 +264,6 @@ class Model:
         missing = [name for name in names if name not in given]
         if missing:
             raise TypeError(f"{self._graph.name} also needs the input {', '.join(missing)}")
-        dtypes = {value.name: value.dtype for value in self._graph.inputs}
-        for name, array in given.items():
-            if hasattr(array, "dtype") and isinstance(array, np.ndarray):
-                _check_dtype(self._graph.name, name, array, dtypes[name])
         return {name: given[name] for name in names}
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -376,13 +374,6 @@ class Model:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget()
-
-
-def _check_dtype(network: str, name: str, array: np.ndarray[Any, Any], dtype: str) -> None:
-    if array.dtype != dtype:
-        raise TypeError(
-            f"{name} has dtype {array.dtype}: {network} needs {dtype}, so pass x.astype({dtype!r})"
-        )
 
 
 def _known_name(full: object, wanted: Mapping[str, Weight]) -> str | None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convkit.epilogue import activation
-from convkit.graph.ir import Node, Value
+from convkit.graph.ir import Node, Value, Weight
+from convkit.graph.ops import lowered
 from convkit.graph.ops.activations import activated
 from convkit.graph.ops.row import (
     Array,
@@ -122,8 +123,41 @@ UNARY: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
 ON_INTEGERS = ("abs", "neg", "sign")
 
 
+#: Names of the kernels' functions where they differ.
+FUNCTIONS = {"abs": "absolute", "neg": "negative"}
+
+
 def _unary_lower(low: Lowering, node: Node) -> None:
-    low.unary(node)
+    lowered.floats(node)
+    (x,) = node.reads
+    source, result = low.shadow(x), low.shadow(node.output)
+    parameters = tuple(node.keywords[name] for name in UNARY[node.op][1])
+    if node.op == "swish":  # x sigmoid(alpha x)
+        part = low.shadow(lowered.temporary(low, node, "sigmoid", x.sizes, x.dtype))
+        sigmoid = activation("sigmoid")
+        lowered.binary(low, node, "multiply", source, parameters[0], part, sigmoid)
+        lowered.binary(low, node, "multiply", source, part, result)
+        return
+    if node.op == "gelu_tanh":  # x / 2 (1 + tanh(a (x + b x^3)))
+        part = low.shadow(lowered.temporary(low, node, "tanh", x.sizes, x.dtype))
+        lowered.binary(low, node, "multiply", source, source, part)
+        lowered.binary(low, node, "multiply", part, 0.044715, part)
+        lowered.binary(low, node, "add", part, 1.0, part)
+        lowered.binary(low, node, "multiply", part, source, part)
+        tanh = activation("tanh")
+        lowered.binary(low, node, "multiply", part, math.sqrt(2 / math.pi), part, tanh)
+        lowered.binary(low, node, "add", part, 1.0, part)
+        lowered.binary(low, node, "multiply", part, 0.5, part)
+        lowered.binary(low, node, "multiply", part, source, result)
+        return
+    name = FUNCTIONS.get(node.op, node.op)
+    lowered.unary(low, node, source, name, result, *parameters)
+
+
+def _swish_settle(node: Node, known: Sequence[Array | None]) -> Node:
+    if node.keywords["alpha"] != 1:
+        return node
+    return Node("activation", node.name, node.inputs, node.outputs, (("activation", "silu"),))
 
 
 # Of two values
@@ -203,8 +237,27 @@ BINARY: dict[str, tuple[Callable[..., Any], str, str]] = {
 }
 
 
+#: Names of the kernels' functions; those that are not here run on known arrays alone.
+SWEEPS = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "div": "divide", "pow": "power",
+    "maximum": "maximum", "minimum": "minimum", "prelu": "slope",
+}  # fmt: skip
+
+
 def _binary_lower(low: Lowering, node: Node) -> None:
-    low.binary(node)
+    lowered.floats(node)
+    x, y = node.reads
+    if node.op == "add" and x.sizes == y.sizes and not isinstance(x, Weight):
+        low.elementwise(node)
+        return
+    if node.op not in SWEEPS or x.dtype != y.dtype:
+        raise ValueError(
+            f"node {node.name}: {node.op} of {x.dtype} and {y.dtype} is not supported unless its "
+            f"inputs are known before running"
+        )
+    chosen = activation(node.keywords.get("activation"))
+    first, second = low.shadow(x), low.shadow(y)
+    lowered.binary(low, node, SWEEPS[node.op], first, second, low.shadow(node.output), chosen)
 
 
 # Of a condition, or with bounds
@@ -285,7 +338,13 @@ def _clip(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Array, ..
 
 
 def _clip_lower(low: Lowering, node: Node) -> None:
-    low.clip(node)
+    lowered.floats(node)
+    source, result = low.shadow(node.reads[0]), low.shadow(node.output)
+    lo, hi = optional(node.inputs, 1), optional(node.inputs, 2)
+    for name, bound in (("maximum", lo), ("minimum", hi)):
+        if bound is not None:
+            lowered.binary(low, node, name, source, low.shadow(bound).reshape(()), result)
+            source = result
 
 
 ROWS: dict[str, Op] = {
@@ -299,6 +358,9 @@ ROWS: dict[str, Op] = {
         name: Op(_binary_shape(name, kinds, makes), _binary(function), _binary_lower)
         for name, (function, kinds, makes) in BINARY.items()
     },
+    "swish": Op(
+        _unary_shape("swish", False), _unary(UNARY["swish"][0], "alpha"), _unary_lower, _swish_settle
+    ),
     "not": Op(_not_shape, _not),
     # where(condition, x, y)
     "where": Op(_where_shape, _where),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convkit.graph.ir import Node, Shape, Value
+from convkit.graph.ops import lowered
 from convkit.graph.ops.row import Array, Keywords, Made, Op, given, whole_numbers
 
 if TYPE_CHECKING:
@@ -123,7 +124,19 @@ def _cast_like_settle(node: Node, known: Sequence[Array | None]) -> Node:
 
 
 def _cast_lower(low: Lowering, node: Node) -> None:
-    low.cast(node)
+    (x,) = node.reads
+    if x.dtype != node.output.dtype:
+        raise ValueError(
+            f"node {node.name}: cast of {x.dtype} to {node.output.dtype} is not supported unless "
+            f"its input is known before running"
+        )
+    low.alias(node)
+
+
+def _filled_lower(low: Lowering, node: Node) -> None:
+    y = low.shadow(node.output)
+    value = np.full((), node.keywords.get("value", 0), y.dtype)
+    lowered.copied(low, node, np.broadcast_to(value, y.shape), y)
 
 
 ROWS: dict[str, Op] = {
@@ -133,7 +146,7 @@ ROWS: dict[str, Op] = {
     "shape": Op(_constant_shape, _constant, settle=_shape_settle),
     "size": Op(_constant_shape, _constant, settle=_size_settle),
     # constant_of_shape(shape); shape, value, dtype
-    "constant_of_shape": Op(_filled_shape, _filled, settle=_filled_settle, reads=(0,)),
+    "constant_of_shape": Op(_filled_shape, _filled, _filled_lower, _filled_settle, reads=(0,)),
     # range(start, limit, delta)
     "range": Op(_range_shape, _range, reads=(0, 1, 2)),
     # cast_like(x, like)

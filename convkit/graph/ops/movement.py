@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convkit import sweeps
 from convkit.graph.ir import Node, Value
+from convkit.graph.ops import lowered
 from convkit.graph.ops.row import (
     Array,
     Keywords,
@@ -37,10 +39,6 @@ Known = Sequence[Array | None]
 
 def _alias(low: Lowering, node: Node) -> None:
     low.alias(node)
-
-
-def _move(low: Lowering, node: Node) -> None:
-    low.move(node)
 
 
 def needed(numbers: Any, name: str, what: str) -> tuple[Any, ...]:
@@ -160,6 +158,11 @@ def _transpose(arrays: Known, keywords: Keywords) -> tuple[Array, ...]:
     return (x.transpose(keywords["perm"]),)
 
 
+def _transpose_lower(low: Lowering, node: Node) -> None:
+    source = low.shadow(node.reads[0]).transpose(node.keywords["perm"])
+    lowered.copied(low, node, source, low.shadow(node.output))
+
+
 def _block(x: Value, keywords: Keywords, what: str) -> tuple[int, int, int, int, int]:
     n, c, h, w = image_shape(x, what)
     return n, c, h, w, integer("block", keywords["block"], least=1)
@@ -185,6 +188,18 @@ def _depth_to_space(arrays: Known, keywords: Keywords) -> tuple[Array, ...]:
     return (y.reshape(n, each, h * b, w * b),)
 
 
+def _depth_to_space_lower(low: Lowering, node: Node) -> None:
+    x, b = low.in_rows(node.reads[0]), node.keywords["block"]
+    n, c, h, w = x.sizes
+    each = c // (b * b)
+    if node.keywords.get("mode", "DCR") == "DCR":
+        source = low.shadow(low.renamed(x, (n, b, b, each, h, w))).transpose(0, 3, 4, 1, 5, 2)
+    else:
+        source = low.shadow(low.renamed(x, (n, each, b, b, h, w))).transpose(0, 1, 4, 2, 5, 3)
+    result = low.shadow(low.renamed(node.output, (n, each, h, b, w, b)))
+    lowered.copied(low, node, source, result)
+
+
 def _space_to_depth_shape(inputs: Inputs, known: Known, keywords: Keywords) -> list[Made]:
     (x,) = given(inputs, "space_to_depth")
     n, c, h, w, b = _block(x, keywords, "space_to_depth")
@@ -199,6 +214,14 @@ def _space_to_depth(arrays: Known, keywords: Keywords) -> tuple[Array, ...]:
     (n, c, h, w), b = x.shape, keywords["block"]
     y = x.reshape(n, c, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4)
     return (y.reshape(n, c * b * b, h // b, w // b),)
+
+
+def _space_to_depth_lower(low: Lowering, node: Node) -> None:
+    x, b = low.in_rows(node.reads[0]), node.keywords["block"]
+    n, c, h, w = x.sizes
+    parts = low.shadow(low.renamed(x, (n, c, h // b, b, w // b, b)))
+    result = low.shadow(low.renamed(node.output, (n, b, b, c, h // b, w // b)))
+    lowered.copied(low, node, parts.transpose(0, 3, 5, 1, 2, 4), result)
 
 
 # Parts
@@ -235,6 +258,17 @@ def _concat(arrays: Known, keywords: Keywords) -> tuple[Array, ...]:
     return (np.concatenate([a for a in arrays if a is not None], keywords["axis"]),)
 
 
+def _concat_lower(low: Lowering, node: Node) -> None:
+    """Each part into its slice; in blocks one that begins within a block comes by rows."""
+    result, axis, begin = low.shadow(node.output), node.keywords["axis"], 0
+    for value in node.reads:
+        size = value.sizes[axis]
+        part = result[(slice(None),) * axis + (slice(begin, begin + size),)]
+        begin += size
+        if math.prod(value.sizes):
+            lowered.copied(low, node, low.shadow(value), part)
+
+
 def _split_settle(node: Node, known: Known) -> Node:
     """The sizes in full: given, or equal parts of which the last may be smaller."""
     (x,) = given(node.inputs, "split")
@@ -261,6 +295,15 @@ def _split(arrays: Known, keywords: Keywords) -> tuple[Array, ...]:
     (x,) = arrays
     assert x is not None
     return tuple(np.split(x, np.cumsum(keywords["sizes"])[:-1], keywords["axis"]))
+
+
+def _split_lower(low: Lowering, node: Node) -> None:
+    source, axis, begin = low.shadow(node.reads[0]), node.keywords["axis"], 0
+    for value, size in zip(node.outputs, node.keywords["sizes"], strict=True):
+        part = source[(slice(None),) * axis + (slice(begin, begin + size),)]
+        begin += size
+        if math.prod(value.sizes):
+            lowered.copied(low, node, part, low.shadow(value))
 
 
 def _slice_settle(node: Node, known: Known) -> Node:
@@ -308,6 +351,18 @@ def _slice(arrays: Known, keywords: Keywords) -> tuple[Array, ...]:
     return (x,)
 
 
+def _slice_lower(low: Lowering, node: Node) -> None:
+    x = node.reads[0]
+    parts = [slice(None)] * len(x.sizes)
+    for axis, start, size, step in zip(
+        *(node.keywords[name] for name in ("axes", "starts", "sizes", "steps")), strict=True
+    ):
+        stop = start + step * size
+        parts[axis] = slice(start, None if stop < 0 else stop, step)
+    if math.prod(node.output.sizes):
+        lowered.copied(low, node, low.shadow(x)[tuple(parts)], low.shadow(node.output))
+
+
 def _gather_settle(node: Node, known: Known) -> Node:
     (x,) = given(node.inputs, "gather")
     return node.but(axis=axis_of(node.keywords.get("axis", 0), x))
@@ -333,6 +388,20 @@ def _gather(arrays: Known, keywords: Keywords) -> tuple[Array, ...]:
     x, indices = arrays
     assert x is not None and indices is not None
     return (np.asarray(np.take(x, indices.astype(np.int64), keywords["axis"])),)
+
+
+def _gather_lower(low: Lowering, node: Node) -> None:
+    x, indices = node.reads
+    axis, size = node.keywords["axis"], x.sizes[node.keywords["axis"]]
+    at = low.array(indices)
+    assert at is not None
+    flat = at.reshape(-1).astype(np.int64)
+    tables: list[Array | None] = [None] * len(x.sizes)
+    tables[axis] = np.where(flat < 0, flat + size, flat)
+    shape = (*x.sizes[:axis], len(flat), *x.sizes[axis + 1 :])
+    source, result = low.shadow(x), low.shadow(low.renamed(node.output, shape))
+    if result.size:
+        low.sweeps(node, lambda: sweeps.copy(source, tables=tables, out=result))
 
 
 # Larger arrays
@@ -393,6 +462,17 @@ def _pad(arrays: Known, keywords: Keywords) -> tuple[Array, ...]:
     return (np.pad(x, wide, constant_values=keywords["value"]),)
 
 
+def _pad_lower(low: Lowering, node: Node) -> None:
+    (x,), keywords = node.reads, node.keywords
+    source, result = low.shadow(x), low.shadow(node.output)
+    low.sweeps(
+        node,
+        lambda: sweeps.pad(
+            source, keywords["pads"], mode=keywords["mode"], value=keywords["value"], out=result
+        ),
+    )
+
+
 def _expand_settle(node: Node, known: Known) -> Node:
     """The shape that the input's and the one given spread to."""
     (x,) = given(node.inputs, "expand")
@@ -421,6 +501,11 @@ def _expand(arrays: Known, keywords: Keywords) -> tuple[Array, ...]:
     return (np.broadcast_to(x, keywords["shape"]),)
 
 
+def _expand_lower(low: Lowering, node: Node) -> None:
+    source = np.broadcast_to(low.shadow(node.reads[0]), node.output.sizes)
+    lowered.copied(low, node, source, low.shadow(node.output))
+
+
 def _tile_settle(node: Node, known: Known) -> Node:
     (x,) = given(node.inputs, "tile")
     repeats = needed(whole_numbers(node, known, 1, "repeats"), "repeats", "tile")
@@ -440,29 +525,36 @@ def _tile(arrays: Known, keywords: Keywords) -> tuple[Array, ...]:
     return (np.tile(x, keywords["repeats"]),)
 
 
+def _tile_lower(low: Lowering, node: Node) -> None:
+    source, result = low.shadow(node.reads[0]), low.shadow(node.output)
+    repeats = node.keywords["repeats"]
+    if result.size:
+        low.sweeps(node, lambda: sweeps.tile(source, repeats, out=result))
+
+
 ROWS: dict[str, Op] = {
     # Each reads its second and later inputs as numbers known before running; or as settings.
     # reshape(x, shape); shape, allowzero
-    "reshape": Op(_reshape_shape, _reshape, _alias, _reshape_settle, reads=(1,)),
+    "reshape": Op(_reshape_shape, _reshape, _alias, _reshape_settle, reads=(1,), view=True),
     # squeeze(x, axes), unsqueeze(x, axes); axes
-    "squeeze": Op(_squeeze_shape, _squeeze, _alias, _squeeze_settle, reads=(1,)),
-    "unsqueeze": Op(_unsqueeze_shape, _unsqueeze, _alias, _unsqueeze_settle, reads=(1,)),
+    "squeeze": Op(_squeeze_shape, _squeeze, _alias, _squeeze_settle, reads=(1,), view=True),
+    "unsqueeze": Op(_unsqueeze_shape, _unsqueeze, _alias, _unsqueeze_settle, reads=(1,), view=True),
     # transpose(x); perm, reversed axes if left out
-    "transpose": Op(_transpose_shape, _transpose, _move, _transpose_settle),
+    "transpose": Op(_transpose_shape, _transpose, _transpose_lower, _transpose_settle),
     # depth_to_space(x); block, mode DCR or CRD     space_to_depth(x); block
-    "depth_to_space": Op(_depth_to_space_shape, _depth_to_space, _move),
-    "space_to_depth": Op(_space_to_depth_shape, _space_to_depth, _move),
+    "depth_to_space": Op(_depth_to_space_shape, _depth_to_space, _depth_to_space_lower),
+    "space_to_depth": Op(_space_to_depth_shape, _space_to_depth, _space_to_depth_lower),
     # concat(x, y, ...); axis
-    "concat": Op(_concat_shape, _concat, _move, _concat_settle),
+    "concat": Op(_concat_shape, _concat, _concat_lower, _concat_settle),
     # split(x, sizes); axis, sizes
-    "split": Op(_split_shape, _split, _move, _split_settle, reads=(1,)),
+    "split": Op(_split_shape, _split, _split_lower, _split_settle, reads=(1,)),
     # slice(x, starts, ends, axes, steps); the same, after settling starts, sizes, axes, steps
-    "slice": Op(_slice_shape, _slice, _move, _slice_settle, reads=(1, 2, 3, 4)),
+    "slice": Op(_slice_shape, _slice, _slice_lower, _slice_settle, reads=(1, 2, 3, 4)),
     # gather(x, indices); axis
-    "gather": Op(_gather_shape, _gather, _move, _gather_settle, reads=(1,)),
+    "gather": Op(_gather_shape, _gather, _gather_lower, _gather_settle, reads=(1,)),
     # pad(x, pads, value, axes); the same, mode
-    "pad": Op(_pad_shape, _pad, _move, _pad_settle, reads=(1, 2, 3)),
+    "pad": Op(_pad_shape, _pad, _pad_lower, _pad_settle, reads=(1, 2, 3)),
     # expand(x, shape); shape     tile(x, repeats); repeats
-    "expand": Op(_expand_shape, _expand, _move, _expand_settle, reads=(1,)),
-    "tile": Op(_tile_shape, _tile, _move, _tile_settle, reads=(1,)),
+    "expand": Op(_expand_shape, _expand, _expand_lower, _expand_settle, reads=(1,)),
+    "tile": Op(_tile_shape, _tile, _tile_lower, _tile_settle, reads=(1,)),
 }

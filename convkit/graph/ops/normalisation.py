@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convkit.graph.ir import Node, Value
+from convkit.graph.ops import lowered
 from convkit.graph.ops.row import Array, Keywords, Made, Op, given, one_dtype
 from convkit.problem import integer
 
@@ -43,7 +44,22 @@ def _instance_norm(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[
 
 
 def _instance_norm_lower(low: Lowering, node: Node) -> None:
-    low.instance_norm(node)
+    """One row of weight, bias and eps, as csrc/operators/instance_norm.cpp reads it."""
+    x, weight, bias = node.reads
+    eps = node.keywords.get("eps", 1e-5)
+    arrays = [low.array(value) for value in (weight, bias)]
+    c = x.sizes[1]
+    if all(array is not None for array in arrays):
+        row = np.concatenate([*arrays, np.array([eps], x.dtype)])  # type: ignore[arg-type]
+        names = f"{weight.name}+{bias.name}+{eps}"
+        lowered.on_images(low, node, "instance_norm", (names, row))
+        return
+    row = np.array([1.0] * c + [0.0] * c + [eps], x.dtype)
+    lowered.on_images(low, node, "instance_norm", (f"plain+{eps}", row))
+    y = low.shadow(node.output)
+    spread = (slice(None),) + (None,) * (len(x.sizes) - 2)
+    lowered.binary(low, node, "multiply", y, low.shadow(weight)[spread], y)
+    lowered.binary(low, node, "add", y, low.shadow(bias)[spread], y)
 
 
 def _local_response_shape(
@@ -74,7 +90,13 @@ def _local_response(arrays: Sequence[Array | None], keywords: Keywords) -> tuple
 
 
 def _local_response_lower(low: Lowering, node: Node) -> None:
-    low.local_response_norm(node)
+    """One row of numbers, as csrc/operators/local_response_norm.cpp reads it."""
+    keywords, size = node.keywords, node.keywords["size"]
+    numbers = (keywords["alpha"] / size, keywords["beta"], keywords["k"])
+    row = np.array(numbers, node.output.dtype)
+    sides = ((size - 1) // 2, size // 2, 0, 0)
+    names = f"{numbers}"
+    lowered.on_images(low, node, "local_response_norm", (names, row), padding=sides)
 
 
 ROWS: dict[str, Op] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from convkit.graph.ir import Node, Value
 from convkit.graph.ops.arithmetic import INTEGERS
+from convkit.graph.ops import lowered
 from convkit.graph.ops.row import (
     Array,
     Keywords,
@@ -98,8 +100,70 @@ def _reference(function: Callable[[Array, tuple[int, ...], bool], Any]) -> Refer
     return reference
 
 
+#: Reductions that kernels do, and what they give of nothing.
+SWEEPS = {
+    "reduce_sum": ("sum", 0.0), "reduce_mean": ("mean", math.nan),
+    "reduce_max": ("max", -math.inf), "reduce_min": ("min", math.inf),
+    "reduce_prod": ("product", 1.0), "reduce_l1": ("magnitudes", 0.0),
+    "reduce_l2": ("length", 0.0), "reduce_sum_square": ("squares", 0.0),
+    "reduce_log_sum": ("sum", 0.0), "reduce_log_sum_exp": ("sum", 0.0),
+}  # fmt: skip
+
+
 def _lower(low: Lowering, node: Node) -> None:
-    low.reduction(node)
+    lowered.floats(node)
+    (x,) = node.reads
+    axes = node.keywords["axes"]
+    source, result = low.shadow(x), low.shadow(node.output)
+    if node.keywords["keepdims"]:
+        kept = (0 if axis in axes else slice(None) for axis in range(len(x.sizes)))
+        result = result[(*kept, ...)]
+    name, empty = SWEEPS[node.op]
+    if not source.size:
+        if node.op.startswith("reduce_log"):
+            empty = -math.inf
+        lowered.copied(low, node, np.broadcast_to(np.array(empty, x.dtype), result.shape), result)
+    elif node.op == "reduce_log_sum_exp":
+        _log_sum_exp_lower(low, node, x, axes, result)
+    else:
+        _reduced(low, node, name, source, axes, result)
+        if node.op == "reduce_log_sum":
+            lowered.unary(low, node, result, "log", result)
+
+
+def _reduced(
+    low: Lowering, node: Node, name: str, x: Array, axes: tuple[int, ...], y: Array
+) -> None:
+    """A reduction; over no axis at all it is one of each number."""
+    if axes:
+        lowered.reduced(low, node, name, x, axes, y)
+    else:
+        lowered.reduced(low, node, name, x[..., None], (x.ndim,), y)
+
+
+def _log_sum_exp_lower(
+    low: Lowering,
+    node: Node,
+    x: Value,
+    axes: tuple[int, ...],
+    result: Array,
+    less_top: Array | None = None,
+) -> None:
+    """log(sum(exp(x - top))) + top, with a top that is finite; x - top into less_top alone."""
+    kept = tuple(1 if axis in axes else size for axis, size in enumerate(x.sizes))
+    top = low.shadow(lowered.temporary(low, node, "top", kept, x.dtype))
+    flat = top[(*(0 if axis in axes else slice(None) for axis in range(len(kept))), ...)]
+    most = float(np.finfo(x.dtype).max)
+    powers = low.shadow(lowered.temporary(low, node, "powers", x.sizes, x.dtype))
+    _reduced(low, node, "max", low.shadow(x), axes, flat)
+    lowered.unary(low, node, flat, "clip", flat, -most, most)
+    part = powers if less_top is None else less_top
+    lowered.binary(low, node, "subtract", low.shadow(x), top, part)
+    lowered.unary(low, node, part, "exp", powers)
+    _reduced(low, node, "sum", powers, axes, result)
+    lowered.unary(low, node, result, "log", result)
+    if less_top is None:
+        lowered.binary(low, node, "add", result, flat, result)
 
 
 def _log_softmax_settle(node: Node, known: Sequence[Array | None]) -> Node:
@@ -122,7 +186,17 @@ def _log_softmax(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Ar
 
 
 def _log_softmax_lower(low: Lowering, node: Node) -> None:
-    low.log_softmax(node)
+    """x - top - log(sum(exp(x - top)))"""
+    (x,) = node.reads
+    axis = node.keywords["axis"]
+    y = low.shadow(node.output)
+    if not y.size:
+        return
+    kept = tuple(1 if i == axis else size for i, size in enumerate(x.sizes))
+    total = low.shadow(lowered.temporary(low, node, "log_sum", kept, x.dtype))
+    flat = total[(*(slice(None),) * axis, 0, ...)]
+    _log_sum_exp_lower(low, node, x, (axis,), flat, y)
+    lowered.binary(low, node, "subtract", y, total, y)
 
 
 ROWS: dict[str, Op] = {

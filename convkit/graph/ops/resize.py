@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convkit import sweeps
+from convkit.graph.choice import has_kernel, operator_fields
 from convkit.graph.ir import Node, Value
 from convkit.graph.ops.row import (
     Array,
@@ -19,11 +21,13 @@ from convkit.graph.ops.row import (
     Op,
     axis_of,
     given,
+    in_blocks,
     numbers,
     one_dtype,
     whole_numbers,
 )
-from convkit.problem import MOST_BYTES, one_of
+from convkit.operators.resize import AxisTable, packed_tables
+from convkit.problem import DTYPES, MOST_BYTES, one_of
 
 if TYPE_CHECKING:
     from convkit.graph.lower import Lowering
@@ -175,12 +179,65 @@ def _reference(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Arra
     return (y.astype(x.dtype),)
 
 
+def _tables(x: Value, keywords: Keywords) -> list[tuple[Array, Array] | None]:
+    """For each axis the taps of its results, None where it stays."""
+    return [
+        None if size == length and scale == 1 else resize_taps(length, size, scale, keywords)
+        for length, size, scale in zip(
+            x.sizes, keywords["sizes"], keywords["scales"], strict=True
+        )
+    ]
+
+
 def _lower(low: Lowering, node: Node) -> None:
-    low.resize(node)
+    """Nearest elements are a movement; the rest is one kernel over rows and columns."""
+    (x,) = node.reads
+    tables = _tables(x, node.keywords)
+    if node.keywords["mode"] == "nearest":
+        picked = [None if table is None else table[0][:, 0] for table in tables]
+        if x.block:
+            picked.append(None)
+        source, result = low.shadow(x), low.shadow(node.output)
+        low.sweeps(node, lambda: sweeps.copy(source, tables=picked, out=result))
+        return
+    if len(x.sizes) != 4 or tables[0] or tables[1]:
+        raise ValueError(
+            f"node {node.name}: resize of {x.name} {x.sizes} to {node.keywords['sizes']} with "
+            f"mode={node.keywords['mode']!r} is not supported: expected images (n, c, h, w) of "
+            f"which h and w change"
+        )
+    weights, fields = _problem(node)
+    names = f"{node.settings}"
+    low.operator(node, "resize", fields, (names, weights))
+
+
+def _problem(node: Node) -> tuple[Array, tuple[int, ...]]:
+    """The tables in one row, as csrc/operators/resize.cpp reads them; what the kernel is told."""
+    (x,) = node.reads
+    tables = _tables(x, node.keywords)
+    h, w = (
+        table or (np.arange(size)[:, None], np.ones((size, 1)))
+        for table, size in zip(tables[2:], x.sizes[2:], strict=True)
+    )
+    window = (h[0].shape[1], w[0].shape[1])
+    return packed_tables(AxisTable(*h), AxisTable(*w), x.dtype), operator_fields(
+        x, node.output, window
+    )
+
+
+def _blocks(node: Node, block: int) -> bool:
+    (x,) = node.reads
+    if len(x.sizes) != 4 or node.keywords["sizes"][:2] != x.sizes[:2]:
+        return False
+    if node.keywords["mode"] == "nearest":
+        return x.dtype in DTYPES
+    return has_kernel("resize", _problem(in_blocks(node, block))[1])
 
 
 ROWS: dict[str, Op] = {
     # resize(x, roi, scales, sizes); scales or sizes, axes, policy, mode, coordinates, rounding, a,
     # exclude_outside, antialias
-    "resize": Op(_shape, _reference, _lower, _settle, reads=(2, 3)),
+    "resize": Op(
+        _shape, _reference, _lower, _settle, reads=(2, 3), blocks=_blocks
+    ),
 }

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from convkit import sweeps
 from convkit.epilogue import activation
 from convkit.graph.ir import Node, Value
+from convkit.graph.ops import lowered
 from convkit.graph.ops.activations import activated
 from convkit.graph.ops.convolution import check_bias
 from convkit.graph.ops.row import (
@@ -24,7 +26,8 @@ from convkit.graph.ops.row import (
     one_dtype,
     optional,
 )
-from convkit.problem import integer, pair, padding_sides
+from convkit.problem import conv_problem, integer, padding_sides, pair
+from convkit.transposed import axis_phases
 
 if TYPE_CHECKING:
     from convkit.graph.lower import Lowering
@@ -127,7 +130,73 @@ def _reference(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Arra
 
 
 def _lower(low: Lowering, node: Node) -> None:
-    low.transposed(node, transposed_problem(node.inputs, node.keywords))
+    """A convolution of stride 1 for each phase of the outputs (convkit/transposed.py)."""
+    from convkit.graph.lower import View
+
+    x, weight = node.reads[:2]
+    bias = optional(node.inputs, 2)
+    made = transposed_problem(node.inputs, node.keywords)
+    n, c, h, w = x.sizes
+    (_, each, r, s), groups, y = weight.sizes, made.groups, node.output
+    array = low.array(weight)
+    if array is not None:
+        grouped = array.reshape(groups, c // groups, each, r, s)
+    else:
+        shape = (groups, c // groups, each, r, s)
+        grouped = low.shadow(low.renamed(low.in_rows(weight), shape))
+    source, result = low.view(x), low.view(y)
+    phases = [
+        axis_phases(size, taps, u, d, before, out)
+        for size, taps, u, d, before, out in zip(
+            (h, w), (r, s), made.stride, made.dilation, made.padding[::2], made.shape[2:],
+            strict=True,
+        )
+    ]  # fmt: skip
+    for i, down in enumerate(phases[0]):
+        for j, across in enumerate(phases[1]):
+            part = low.shadow(y)[:, :, down.outputs, across.outputs]
+            if down.taps is None or across.taps is None:
+                added = np.zeros(1, y.dtype) if bias is None else low.shadow(bias)
+                _rest(low, node, added[:, None, None], part)
+                continue
+            taps = grouped[..., down.taps, across.taps].swapaxes(1, 2)
+            shape = (groups * each, c // groups, *taps.shape[3:])
+            if array is not None:
+                names = f"{weight.name}:{groups},{made.stride},{made.dilation},{made.padding},{i},{j}"
+                filters: Value = low.new_weight(names, np.ascontiguousarray(taps.reshape(shape)))
+            else:
+                filters = lowered.temporary(low, node, f"filters{i},{j}", shape, y.dtype)
+                room = low.shadow(filters).reshape(taps.shape)
+                lowered.copied(low, node, taps, room)
+            rows, columns = down.rows, across.rows
+            size = (n, c, rows.stop - rows.start, columns.stop - columns.start)
+            phase_x, phase_y = (
+                Value(f"{node.name}:{name}{i},{j}", shape, y.dtype)
+                for name, shape in (("x", size), ("y", part.shape))
+            )
+            offset = rows.start * source.strides[2] + columns.start * source.strides[3]
+            low.made.views[phase_x] = View(source.buffer, source.offset + offset, source.strides)
+            offset = down.outputs.start * result.strides[2]
+            offset += across.outputs.start * result.strides[3]
+            steps = tuple(
+                step * stride for step, stride in zip(result.strides[2:], made.stride, strict=True)
+            )
+            low.made.views[phase_y] = View(
+                result.buffer, result.offset + offset, (*result.strides[:2], *steps)
+            )
+            problem = conv_problem(
+                size, shape, padding=(down.padding, across.padding),
+                dilation=(down.dilation, across.dilation), groups=groups, dtype=y.dtype,
+            )  # fmt: skip
+            settings = (("activation", node.keywords.get("activation")),)
+            step = Node("conv2d", node.name, (phase_x, filters, bias), (phase_y,), settings)
+            low.convolution(step, problem)
+
+
+def _rest(low: Lowering, node: Node, added: Array, part: Array) -> None:
+    """Outputs on which no filter falls: activation(bias)."""
+    chosen = activation(node.keywords.get("activation"))
+    low.sweeps(node, lambda: sweeps.unary(np.broadcast_to(added, part.shape), chosen, out=part))
 
 
 ROWS: dict[str, Op] = {
