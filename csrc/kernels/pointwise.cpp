@@ -9,8 +9,8 @@
 //
 // Of planes two variants, for what fills the vectors: pixels, or filters where an image has so few
 // pixels that vectors of them would be half empty. In blocks of channels filters always do
-// (blocks/pointwise_blocks.h). The order of a sum is the same in all: channels upwards, partial
-// sums of kPartial channels.
+// (blocks/pointwise_blocks.h). Sums go through the channels upwards, by partial sums of at most
+// kPartial.
 #include "blocks/arena.h"
 #include "blocks/pointwise_blocks.h"
 #include "blocks/pointwise_filters.h"
