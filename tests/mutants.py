@@ -189,7 +189,7 @@ MUTANTS = [
         "tests/test_kernels.py -k depthwise",
     ),
     Mutant(
-        "csrc/blocks/depthwise_blocks.h",
+        "csrc/blocks/lane_exit.h",
         "if (out.masked) v = out.kept ? v : Vec<T>{};",
         "",
         "lanes past the last channel hold what the activation makes of zero",

@@ -6,9 +6,8 @@
 // product per point. What winograd_f2 and winograd_f4 share, templated on the tile.
 #pragma once
 #include "arena.h"
-#include "epilogue.h"
 #include "gemm.h"
-#include "turn.h"
+#include "winograd_lanes.h"
 #include "winograd_tiles.h"
 #include "winograd_transforms.h"
 
@@ -66,11 +65,14 @@ CK_INLINE Parts parts_of(const Blocking& b, bool half, bool own_inputs, void* ba
   return parts;
 }
 
-// Stores pixels[row][column][kWide] of kWide filters, by way of planes[kWide][plane]. As one run
+// Stores pixels[row][column][kWide] of kWide filters, by way of planes[kWide][plane]: as one run
 // per filter where rows follow one another in y too: rows of a few pixels are dear.
 CK_INLINE void finish_pixels(const Problem& problem, const Operands& operands, int64_t filter,
                              int64_t row, int64_t rows, int64_t column, int64_t columns,
                              const float* pixels, float* planes, int64_t plane) {
+  if (problem.y_layout == kNchwc)
+    return finish_block_pixels(problem, operands, filter, row, rows, column, columns, pixels,
+                               planes);
   const Strides &y = problem.y, &residual = problem.residual;
   const bool joined = y.w == 1 && y.h == columns &&
                       (!operands.epilogue.residual || (residual.w == 1 && residual.h == columns));
@@ -394,27 +396,6 @@ CK_NOINLINE void transform_outputs(const Problem& problem, const Operands& opera
 // Packed numbers per filter and channel.
 template <class Tile, bool kHalf>
 constexpr int64_t kFilterWeights = Tile::kPoints * (kHalf ? 3 : Tile::kPoints);
-
-// kVecs vectors of filters at some neighbouring cells.
-template <class Tile, bool kHalf, int kVecs>
-CK_INLINE void filter_cells(const Problem& problem, const Operands& operands, const Blocking& b,
-                            const Places& places, const Parts& parts, int64_t cell,
-                            int64_t end_cell, int64_t filter) {
-  const Range range = {first_tile(b, cell) - places.first, first_tile(b, end_cell) - places.first};
-  const int64_t group = filter / kGroup, lane = filter % kGroup;
-  const float* weights = static_cast<const float*>(operands.packed) +
-                         kFilterWeights<Tile, kHalf> * problem.c * group * kGroup + lane;
-  const bool last = group == b.groups - 1;
-  if constexpr (kHalf)
-    multiply_half<Tile, kVecs>(problem, b, places, parts, range, weights, last);
-  else
-    multiply_full<Tile>(problem, b, places, parts, range, weights, last);
-  for (int64_t part = 0; part < kVecs * kWide && filter + part < problem.k; part += kWide)
-    each_piece(b, cell, end_cell, [&](const Block& piece) {
-      transform_outputs<Tile>(problem, operands, b, places, parts, piece, parts.sums + part,
-                              filter + part);
-    });
-}
 
 // u[row of points][column] (kHalf: column of the filter) of channel c and a vector of filters.
 // Filters past k are zero.

@@ -1,10 +1,48 @@
 // Winograd's kernels made of the steps of winograd.h: what their items are, in one phase or two.
 #pragma once
-#include "winograd.h"
+#include "winograd_blocks.h"
 
 namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
+
+// The inputs of some neighbouring cells, of a vector of channels.
+template <class Tile>
+CK_INLINE void input_cells(const Problem& problem, const Operands& operands, const Blocking& b,
+                           const Places& places, const Parts& parts, int64_t cell, int64_t end_cell,
+                           int64_t channel_block) {
+  const float* x = static_cast<const float*>(operands.x);
+  each_piece(b, cell, end_cell, [&](const Block& piece) {
+    if (problem.x_layout == kNchwc)
+      transform_block_inputs<Tile>(problem, x, b, places, parts, piece, channel_block);
+    else
+      transform_inputs<Tile>(problem, x, b, places, parts, piece, channel_block);
+  });
+}
+// kVecs vectors of filters at some neighbouring cells.
+template <class Tile, bool kHalf, int kVecs>
+CK_INLINE void filter_cells(const Problem& problem, const Operands& operands, const Blocking& b,
+                            const Places& places, const Parts& parts, int64_t cell,
+                            int64_t end_cell, int64_t filter) {
+  const Range range = {first_tile(b, cell) - places.first, first_tile(b, end_cell) - places.first};
+  const int64_t group = filter / kGroup, lane = filter % kGroup;
+  const float* weights = static_cast<const float*>(operands.packed) +
+                         kFilterWeights<Tile, kHalf> * problem.c * group * kGroup + lane;
+  const bool last = group == b.groups - 1;
+  if constexpr (kHalf)
+    multiply_half<Tile, kVecs>(problem, b, places, parts, range, weights, last);
+  else
+    multiply_full<Tile>(problem, b, places, parts, range, weights, last);
+  for (int64_t part = 0; part < kVecs * kWide && filter + part < filters_of(problem); part += kWide)
+    each_piece(b, cell, end_cell, [&](const Block& piece) {
+      if (problem.y_layout == kNchwc && operands.epilogue.activation <= kClip)
+        transform_block_outputs<Tile>(problem, operands, b, places, parts, piece, parts.sums + part,
+                                      filter + part);
+      else
+        transform_outputs<Tile>(problem, operands, b, places, parts, piece, parts.sums + part,
+                                filter + part);
+    });
+}
 
 // ---- the kernel: kHalf says which of the two packings of the weights ----
 
@@ -65,8 +103,7 @@ void blocks_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
     const int64_t cell = item / shares, end_cell = cell + block.cells;
     find_places(b, first_tile(b, cell), block.rows * block.columns, places);
     for (int64_t i = 0; i < b.channel_blocks; ++i)
-      transform_inputs<Tile>(problem, static_cast<const float*>(operands.x), b, places, parts,
-                             block, i);
+      input_cells<Tile>(problem, operands, b, places, parts, cell, end_cell, i);
     for (int64_t group = share * kShared; group < stop * kShared && group < b.groups; ++group)
       filter_cells<Tile, false, 2>(problem, operands, b, places, parts, cell, end_cell,
                                    group * kGroup);
@@ -97,7 +134,7 @@ template <bool kHalf>
 CK_INLINE Passes passes_of(const Problem& problem, const Blocking& b, int64_t phase) {
   if (phase == 0) return {b.channel_blocks, 1};
   const int64_t filters = kHalf ? kWide : kGroup;
-  return {(problem.k + filters - 1) / filters, kHalf ? 2 : 1};
+  return {(filters_of(problem) + filters - 1) / filters, kHalf ? 2 : 1};
 }
 CK_INLINE int64_t band_units(const Bands& bands, int64_t band, int64_t unit) {
   return (band_begin(bands, band + 1) - band_begin(bands, band) + unit - 1) / unit;
@@ -144,10 +181,7 @@ void shared_run(const Problem& problem, int64_t phase, int64_t begin, int64_t en
       const int64_t cell = first + at * passes.unit;
       const int64_t to = first + stop * passes.unit, end_cell = to < last ? to : last;
       if (phase == 0)
-        each_piece(b, cell, end_cell, [&](const Block& piece) {
-          transform_inputs<Tile>(problem, static_cast<const float*>(operands.x), b, places, parts,
-                                 piece, pass);
-        });
+        input_cells<Tile>(problem, operands, b, places, parts, cell, end_cell, pass);
       else if (!kHalf)
         filter_cells<Tile, kHalf, 2>(problem, operands, b, places, parts, cell, end_cell,
                                      pass * kGroup);

@@ -1,7 +1,6 @@
 // How Winograd cuts the output into tiles, and the tiles into blocks that are worked on together.
 #pragma once
-#include "problem.h"
-#include "simd.h"
+#include "winograd_lanes.h"
 
 namespace convkit {
 namespace CONVKIT_ISA {
@@ -43,7 +42,7 @@ CK_INLINE Blocking blocking_of(const Problem& problem) {
   b.rows = axis_of<Tile>(problem.p);
   b.columns = axis_of<Tile>(problem.q);
   b.channel_blocks = (problem.c + kWide - 1) / kWide;
-  b.groups = (problem.k + kGroup - 1) / kGroup;
+  b.groups = (filters_of(problem) + kGroup - 1) / kGroup;
   // 14 tiles fill the registers; smaller cells where there are few of them.
   const int64_t all = b.rows.tiles * b.columns.tiles;
   const int64_t cell = all < 64 ? 4 : all < 48 * 14 ? 7 : 14;
