@@ -7,6 +7,7 @@ namespace convkit {
 namespace CONVKIT_ISA {
 
 constexpr int64_t kDepth = 128;
+constexpr int64_t kCacheLine = 64;
 constexpr int64_t kSharedWeights = 4 << 20;
 constexpr int64_t kBandBytes = 768 << 10;  // a band with one part's weights fits an L2 of 1 MiB
 
@@ -118,8 +119,12 @@ CK_INLINE void fill(const Problem& problem, const Blocks& blocks, const Item& it
   const int64_t first = item.group * blocks.channels + channel;
   int64_t c = 0;
   if constexpr (sizeof(T) == 4)
-    for (; problem.x.c == 1 && c + 4 <= channels; c += 4)
-      fill_quad(problem, blocks.band, item.block, x + first + c, to + c * blocks.band.channel);
+    while (problem.x.c == 1 && c + 4 <= channels) {
+      const int64_t quads = lesser(kCacheLine / 16, (channels - c) / 4);
+      fill_quads(problem, blocks.band, item.block, x + first + c, quads,
+                 to + c * blocks.band.channel);
+      c += 4 * quads;
+    }
   for (; c < channels; ++c)
     fill_band(problem, blocks.band, item.block, x, first + c, to + c * blocks.band.channel);
 }
@@ -133,6 +138,7 @@ struct Fetch {
   int64_t spans, span_step, span_bytes;  // a span: the rows of one channel, or of all of them
   int64_t pieces;                        // of a span
   int64_t next;
+  int64_t pixel;  // not 0: distance of single lines, of which each is to be fetched
 };
 struct Piece {
   const char* from;
@@ -163,6 +169,27 @@ CK_INLINE Fetch fetch_x(const Problem& problem, const Blocks& blocks, const Item
     fetch.spans = 1;
   }
   fetch.pieces = greater(1, tiles / fetch.spans);
+  return fetch;
+}
+// The same where channels stand side by side: a line of every pixel, `lines` of them in a piece.
+template <class T>
+CK_INLINE Fetch fetch_pixels(const Problem& problem, const Blocks& blocks, const Item& item,
+                             const Operands& operands, int64_t lines) {
+  const BandBlock& block = item.block;
+  Fetch fetch{};
+  if (block.begin >= block.end || problem.x.w <= 0 || problem.x.h != problem.w * problem.x.w)
+    return fetch;
+  const Band& band = blocks.band;
+  const int64_t size = int64_t(sizeof(T));
+  const int64_t first = greater(0, band_source_row(problem, band, block, block.begin));
+  const int64_t last = lesser(problem.h - 1, band_source_row(problem, band, block, block.end - 1));
+  if (last < first) return fetch;
+  fetch.from = static_cast<const char*>(operands.x) +
+               (item.group * blocks.channels + first * problem.x.h) * size;
+  fetch.pixel = problem.x.w * size;
+  fetch.spans = 1;
+  fetch.pieces = ceil_div((last - first + 1) * problem.w, lines);
+  fetch.span_bytes = fetch.pieces * lines * fetch.pixel;
   return fetch;
 }
 // The same for the lines of y that an item of filters first .. first + count will store.
