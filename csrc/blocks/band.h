@@ -292,7 +292,6 @@ CK_NOINLINE void fill_quads(const Problem& problem, const Band& band, const Band
   const int64_t run_step = band.per_tap ? problem.dilation_w : 1;
   const int64_t count = band.per_tap ? block.columns : block.columns + band.run - band.columns;
   const int64_t first = block.first_column * step - problem.pad_left;
-  const int64_t next_row = problem.dilation_h * problem.x.h;
   for (int64_t row = block.begin; row < block.end; ++row) {
     const float* from =
         x + source_row(problem, band_source_row(problem, band, block, row)) * problem.x.h;

@@ -25,6 +25,16 @@ CK_INLINE Part part_of(const Problem& problem) {
   return {ceil_div(channels, ceil_div(channels, most)), r, s};
 }
 
+CK_INLINE int64_t whole_blocks(const Problem& problem, int64_t channels) {
+  return ceil_div(channels, problem.block) * problem.block;
+}
+// Filters that are computed for a group: where y is in blocks, those that fill up the last one too.
+CK_INLINE int64_t filters_of_group(const Problem& problem) {
+  const int64_t filters = problem.k / problem.groups;
+  return problem.y_layout == kNchwc && problem.groups == 1 ? whole_blocks(problem, filters)
+                                                           : filters;
+}
+
 struct Blocks {
   int64_t channels, filters;  // of a group
   int64_t filter_blocks;      // of a group
@@ -40,7 +50,7 @@ CK_INLINE Blocks blocks_of(const Problem& problem, int64_t filters_per_block, in
                            bool weights_stay = false) {
   Blocks blocks{};
   blocks.channels = problem.c / problem.groups;
-  blocks.filters = problem.k / problem.groups;
+  blocks.filters = filters_of_group(problem);
   blocks.filter_blocks = ceil_div(blocks.filters, filters_per_block);
   blocks.part = part_of(problem);
   const int64_t most = kBandBytes / int64_t(sizeof(T));

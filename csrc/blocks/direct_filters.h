@@ -6,8 +6,7 @@
 #pragma once
 #include "arena.h"
 #include "direct_blocks.h"
-#include "epilogue.h"
-#include "transpose.h"
+#include "direct_put.h"
 
 namespace convkit {
 namespace CONVKIT_ISA {
@@ -231,7 +230,7 @@ template <class T>
 struct FilterScratch {
   T* band;                                       // [channel][row][pitch]
   T* sums;                                       // [row][column][filter]
-  T* lines;                                      // [filter of a vector][pixel]
+  T* lines;                                      // [filter of a vector][pixel], for put_planes
   int64_t* offset;                               // of every tap in x
   int64_t *first_inside, *inside, *last_inside;  // of every tap of a part, see Taps
   int64_t line;
@@ -246,7 +245,7 @@ FilterScratch<T> filter_scratch(const Problem& problem, const Blocks& blocks, vo
   scratch.band = take<T>(from, blocks.band_channels * band.channel);
   // The turn of the last pixels reads on for up to a square.
   scratch.sums = take<T>(from, (band.rows * band.columns + kLanes<T>)*kFilters<T>);
-  scratch.lines = take<T>(from, kLanes<T> * scratch.line);
+  scratch.lines = take<T>(from, problem.y_layout == kNchw ? kLanes<T> * scratch.line : 0);
   const bool in_place = may_be_in_place<T>(problem);
   scratch.offset = take<int64_t>(from, in_place ? blocks.channels * problem.r * problem.s : 0);
   scratch.first_inside = take<int64_t>(from, in_place ? kDepth : 0);
@@ -280,33 +279,12 @@ void filter_prepare(const Problem& problem, const void* weights, void* base) {
           const int64_t filter = block * kFilters<T> + i;
           const int64_t row = (group * blocks.filters + filter) * blocks.channels + c;
           const T* from = static_cast<const T*>(weights) + row * problem.r * problem.s;
-          to[tap * width + i] = filter < blocks.filters ? from[r * problem.s + s] : T(0);
+          to[tap * width + i] =
+              filter < problem.k / problem.groups ? from[r * problem.s + s] : T(0);
         }
         to += taps * width;
       }
   });
-}
-
-// Bias, residual, activation and store of an item: filter by filter, in one run where its rows
-// touch.
-template <class T>
-void finish_filters(const Problem& problem, const Operands& operands, const Blocks& blocks,
-                    const Item& item, int64_t width, const FilterScratch<T>& scratch) {
-  const BandBlock& block = item.block;
-  const int64_t first = item.filter_block * kFilters<T>, pixels = block.rows * block.columns;
-  const bool touch =
-      blocks.band.spacing == 1 && problem.y.h == block.columns * problem.y.w &&
-      (!operands.epilogue.residual || problem.residual.h == block.columns * problem.residual.w);
-  const int64_t rows = touch ? 1 : block.rows, count = pixels / rows;
-  for (int64_t v = 0; v < width; v += kLanes<T>) {
-    for (int64_t i = 0; i < pixels; i += kLanes<T>)
-      transpose(scratch.sums + i * width + v, width, scratch.lines + i, scratch.line);
-    for (int64_t filter = v; filter < lesser(blocks.filters - first, v + kLanes<T>); ++filter)
-      for (int64_t i = 0; i < rows; ++i)
-        finish_row(problem, operands, item.group * blocks.filters + first + filter,
-                   block.first_row + i * blocks.band.spacing, block.first_column,
-                   scratch.lines + (filter - v) * scratch.line + i * count, count);
-  }
 }
 
 template <class T>
@@ -444,7 +422,14 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
           w += part_taps * width;
         }
     }
-    finish_filters(problem, operands, blocks, item, width, scratch);
+    const int64_t first = item.filter_block * kFilters<T>, filters = problem.k / problem.groups;
+    const Finished<T> done = {
+        scratch.sums, width,       item.group * filters + first, lesser(width, filters - first),
+        &block,       band.spacing};
+    if (problem.y_layout == kNchw)
+      put_planes(problem, operands, done, scratch.lines, scratch.line);
+    else
+      put_blocks(problem, operands, done);
   }
 }
 
