@@ -8,6 +8,7 @@
 #pragma once
 #include "arena.h"
 #include "direct_filters.h"
+#include "direct_groups.h"
 #include "direct_put.h"
 
 namespace convkit {
@@ -21,8 +22,8 @@ constexpr int kTilePixels = kPixels;
 constexpr int kFreePixels = lesser(kAddresses, kPixels);
 // Channels that share a filter row and column; of a block, at most these.
 constexpr int64_t kChannelRun = 64;
-constexpr int64_t kChannelDepth = 256;  // products of a part of the sum, about
-constexpr int64_t kPadding = INT64_MIN;
+// Entries of a filter column: those of the addresses, and bits for those in the padding.
+constexpr int kColumnEntry = kAddresses + 1;
 
 // Blocks of outputs, parts of the sum (direct_blocks.h).
 struct ChannelBlocks {
@@ -41,11 +42,11 @@ ChannelBlocks channel_blocks_of(const Problem& problem) {
   blocks.filter_blocks = ceil_div(blocks.filters, kFilters<T>);
   const int64_t run = lesser(blocks.channels, lesser(problem.block, kChannelRun));
   Part& part = blocks.part;
-  part.s = lesser(problem.s, greater(1, kChannelDepth / run));
-  part.r = part.s < problem.s ? 1 : lesser(problem.r, greater(1, kChannelDepth / (run * part.s)));
+  part.s = lesser(problem.s, greater(1, kBlockDepth / run));
+  part.r = part.s < problem.s ? 1 : lesser(problem.r, greater(1, kBlockDepth / (run * part.s)));
   const int64_t runs = part.s < problem.s || part.r < problem.r
                            ? 1
-                           : greater(1, kChannelDepth / (run * part.r * part.s));
+                           : greater(1, kBlockDepth / (run * part.r * part.s));
   const int64_t parts = ceil_div(blocks.channels, run * runs);
   part.channels = ceil_div(ceil_div(blocks.channels, run), parts) * run;
   // Weights that are the larger part stay in L2 while x passes, else x does.
@@ -58,7 +59,8 @@ ChannelBlocks channel_blocks_of(const Problem& problem) {
   // More of them where 16 threads, 32 in a large layer, would have too little to do, or one of them
   // an item more than most; not under three rows.
   const int64_t weights = problem.k * blocks.channels * problem.r * problem.s;
-  const int64_t threads = weights * problem.p * problem.q >= 100'000'000 ? 32 : 16;
+  const bool large = weights * problem.p * problem.q >= 100'000'000;
+  const int64_t threads = large && weights * int64_t(sizeof(T)) <= kSharedWeights ? 32 : 16;
   const int64_t others = problem.groups * blocks.filter_blocks * blocks.column_blocks;
   const auto idle = [&] {
     const int64_t items = others * blocks.row_blocks;
@@ -135,16 +137,18 @@ template <class T>
 struct ChannelTile {
   const T* x;              // the image
   const int64_t* rows;     // of every filter row of the part that is no padding: in x
-  const int64_t* columns;  // [filter column][address]: in the row, or kPadding
+  const int64_t* columns;  // [filter column][kColumnEntry]: in the row
   const T* w;
   int64_t begin, end;  // channels of the image
   int64_t row_count, column_count;
-  int64_t w_before, w_after;   // elements of the rows in the padding, for every channel
-  int64_t block, block_step;   // channels of a block, distance of blocks in x
-  T* sums;                     // [pixel][filter]
-  const char *ahead, *next_x;  // lines to fetch, see Taps
-  int64_t ahead_step, next_x_step;
-  bool first;  // of all parts
+  int64_t w_before, w_after;  // elements of the rows in the padding, for every channel
+  int64_t block, block_step;  // channels of a block, distance of blocks in x
+  T* sums;                    // [pixel][filter]
+  bool first;                 // of all parts
+  // Lines to fetch, so many under each filter row and column: of the next part's weights, of the
+  // next x.
+  const char *ahead, *next_x;
+  int64_t ahead_lines, next_x_lines;
 };
 template <class T>
 alignas(kVectorBytes) constexpr T kZeroRun[kChannelRun] = {};
@@ -167,7 +171,6 @@ CK_NOINLINE void add_channels(const ChannelTile<T>& tile) {
   clear<T>(sum);
   const T* w = tile.w;
   const char *ahead = tile.ahead, *next_x = tile.next_x;
-  const int64_t ahead_step = tile.ahead_step, next_step = tile.next_x_step;
   int64_t lane = tile.begin % tile.block;
   const T* x = tile.x + tile.begin / tile.block * tile.block_step + lane;
   for (int64_t left = tile.end - tile.begin; left > 0;) {
@@ -176,24 +179,28 @@ CK_NOINLINE void add_channels(const ChannelTile<T>& tile) {
     for (int64_t r = 0; r < tile.row_count; ++r) {
       const T* row = x + tile.rows[r];
       const int64_t* column = tile.columns;
-      for (int64_t s = 0; s < tile.column_count; ++s, column += kAddresses) {
+      for (int64_t s = 0; s < tile.column_count; ++s, column += kColumnEntry) {
         const T* at[kPlaces];
         CK_UNROLL(8)
-        for (int i = 0; i < kPlaces; ++i)
-          at[i] = column[i] == kPadding ? kZeroRun<T> : row + column[i];
+        for (int i = 0; i < kPlaces; ++i) at[i] = row + column[i];
+        if (const int64_t padding = column[kAddresses]) {
+          CK_UNROLL(8)
+          for (int i = 0; i < kPlaces; ++i)
+            if (padding >> i & 1) at[i] = kZeroRun<T>;
+        }
         const auto channel_at = [&](int64_t c) __attribute__((always_inline)) {
           add_tap<T, 0>(w, sum, [&](int i) __attribute__((always_inline)) {
             return at[address_of(i, kCount)][c + beyond_address(i, kCount) * kStep];
           });
           w += kVecs * kLanes<T>;
         };
+        for (int64_t i = tile.ahead_lines; i > 0; --i, ahead += kCacheLine)
+          __builtin_prefetch(ahead, 0, 2);
+        for (int64_t i = tile.next_x_lines; i > 0; --i, next_x += kCacheLine)
+          __builtin_prefetch(next_x, 0, 2);
         int64_t c = 0;
         for (; c + 1 < count; c += 2) {
-          __builtin_prefetch(ahead, 0, 2);
-          ahead += ahead_step;
           channel_at(c);
-          __builtin_prefetch(next_x, 0, 2);
-          next_x += next_step;
           channel_at(c + 1);
         }
         if (c < count) channel_at(c);
@@ -208,15 +215,7 @@ CK_NOINLINE void add_channels(const ChannelTile<T>& tile) {
       x += tile.block_step - tile.block;
     }
   }
-  if (!tile.first) {
-    add_to(tile.sums, sum);
-    return;
-  }
-  CK_UNROLL(16)
-  for (int i = 0; i < kCount; ++i) {
-    CK_UNROLL(4)
-    for (int v = 0; v < kVecs; ++v) store(tile.sums + (i * kVecs + v) * kLanes<T>, sum[i][v]);
-  }
+  add_to(tile.first, tile.sums, sum);
 }
 template <class T>
 using AddChannels = void (*)(const ChannelTile<T>&);
@@ -250,8 +249,9 @@ template <class T>
 struct ChannelScratch {
   T* sums;           // [row][column][filter]
   T* lines;          // [filter of a vector][pixel], where y is in planes
-  int64_t* columns;  // [tile][filter column][address]
-  int64_t* rows;     // [filter row]
+  int64_t* columns;  // [tile][filter column][kColumnEntry]
+  int64_t* rows;     // [row][filter row]: in x
+  Run* met;          // [row]: the filter rows that are no padding
   int64_t line;
   int64_t bytes;
 };
@@ -264,8 +264,9 @@ ChannelScratch<T> channel_scratch(const Problem& problem, const ChannelBlocks& b
   scratch.sums = take<T>(from, (pixels + kLanes<T>)*kFilters<T>);
   scratch.lines = take<T>(from, kLanes<T> * scratch.line);
   scratch.columns =
-      take<int64_t>(from, ceil_div(blocks.columns, kFreePixels) * problem.s * kAddresses);
-  scratch.rows = take<int64_t>(from, problem.r);
+      take<int64_t>(from, ceil_div(blocks.columns, kFreePixels) * problem.s * kColumnEntry);
+  scratch.rows = take<int64_t>(from, blocks.rows * problem.r);
+  scratch.met = take<Run>(from, blocks.rows);
   scratch.bytes = from.used;
   return scratch;
 }
@@ -353,16 +354,30 @@ void channel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
       int64_t* to = scratch.columns;
       for (int64_t tile = 0, first = block.first_column; tile < tiles; ++tile) {
         const int64_t count = count_of(tile);
-        for (int64_t s = 0; s < problem.s; ++s)
-          for (int i = 0; i < kAddresses; ++i, ++to) {
+        for (int64_t s = 0; s < problem.s; ++s, to += kColumnEntry) {
+          to[kAddresses] = 0;
+          for (int i = 0; i < kAddresses; ++i) {
             const int64_t pixel = count <= kAddresses || i <= kEnds ? i : i + count - kAddresses;
             const int64_t column =
                 source_column(problem, (first + pixel) * problem.stride_w - problem.pad_left +
                                            s * problem.dilation_w);
-            *to = pixel >= count || column < 0 ? kPadding : column * problem.x.w;
+            const bool inside = pixel < count && column >= 0;
+            to[i] = inside ? column * problem.x.w : 0;
+            to[kAddresses] |= int64_t(!inside) << i;
           }
+        }
         first += count;
       }
+    }
+    for (int64_t i = 0; i < block.rows; ++i) {
+      const int64_t top = (block.first_row + i) * problem.stride_h - problem.pad_top;
+      Run met{0, 0};
+      for (int64_t r = 0; r < problem.r; ++r) {
+        const int64_t row = source_row(problem, top + r * problem.dilation_h);
+        scratch.rows[i * problem.r + r] = row * problem.x.h;
+        if (row >= 0 && met.taps++ == 0) met.first = r;
+      }
+      scratch.met[i] = met;
     }
     const bool fresh = listed.place != item.place || listed.group != item.group;
     listed = item;
@@ -370,6 +385,14 @@ void channel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
                  (item.group * channel_filters<T>(blocks) + item.filter_block * kFilters<T>)*taps;
     const int64_t start = item.group * blocks.channels;
     const int64_t turns = block.rows * tiles;
+    const int64_t first = item.filter_block * kFilters<T>, filters = problem.k / problem.groups;
+    const Finished<T> done = {
+        scratch.sums, width, item.group * filters + first, lesser(width, filters - first),
+        &block,       1};
+    const bool vectors = problem.y_layout == kNchwc && vectors_fit<T>(problem);
+    BlockExit<T> exit;
+    if (vectors) exit = block_exit<T>(problem, operands, done.first);
+    const auto put = width > kLanes<T> ? put_vectors<T, 2> : put_vectors<T, 1>;
     each_part(problem, blocks,
               [&](int64_t c0, int64_t c1, int64_t r0, int64_t r1, int64_t s0,
                   int64_t s1) __attribute__((always_inline)) {
@@ -389,52 +412,48 @@ void channel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
                 }
                 ChannelTile<T> tile{};
                 tile.x = static_cast<const T*>(operands.x);
-                tile.rows = scratch.rows;
                 tile.w = w;
                 tile.begin = start + c0;
                 tile.end = start + c1;
                 tile.column_count = row_taps;
                 tile.block = problem.block;
                 tile.block_step = problem.x.c;
+                const bool last = c1 == blocks.channels && r1 == problem.r && s1 == problem.s;
                 tile.first = c0 == 0 && r0 == 0 && s0 == 0;
-                tile.ahead = reinterpret_cast<const char*>(w + part_taps * width);
-                tile.ahead_step = ceil_div(width * int64_t(sizeof(T)) * 2, turns);
-                for (int64_t i = 0; i < block.rows; ++i) {
-                  const int64_t top = (block.first_row + i) * problem.stride_h - problem.pad_top;
-                  int64_t before = 0;
-                  tile.row_count = 0;
-                  for (int64_t r = r0; r < r1; ++r) {
-                    const int64_t row = source_row(problem, top + r * problem.dilation_h);
-                    if (row >= 0)
-                      scratch.rows[tile.row_count++] = row * problem.x.h;
-                    else if (tile.row_count == 0)
-                      ++before;
-                  }
-                  tile.w_before = before * row_taps * width;
-                  tile.w_after = (r1 - r0 - before - tile.row_count) * row_taps * width;
-                  tile.sums = scratch.sums + i * block.columns * width;
-                  const int64_t* columns = scratch.columns + s0 * kAddresses;
-                  const int64_t tile_taps = greater(1, (c1 - c0) * tile.row_count * row_taps);
-                  for (int64_t j = 0; j < tiles; ++j) {
-                    tile.columns = columns + j * problem.s * kAddresses;
+                const char* const ahead = reinterpret_cast<const char*>(w + part_taps * width);
+                const int64_t ahead_lines = part_taps * width * int64_t(sizeof(T)) / kCacheLine;
+                int64_t turn = 0;
+                const int64_t runs = ceil_div(c1 - c0, lesser(problem.block, kChannelRun));
+                // Down the rows of a column of tiles, which share most of their pixels.
+                for (int64_t j = 0, column = 0; j < tiles; column += count_of(j++))
+                  for (int64_t i = 0; i < block.rows; ++i) {
+                    const int64_t from = greater(r0, scratch.met[i].first);
+                    const int64_t to =
+                        greater(from, lesser(r1, scratch.met[i].first + scratch.met[i].taps));
+                    tile.rows = scratch.rows + i * problem.r + from;
+                    tile.row_count = to - from;
+                    tile.w_before = (from - r0) * row_taps * width;
+                    tile.w_after = (r1 - to) * row_taps * width;
+                    tile.columns = scratch.columns + (j * problem.s + s0) * kColumnEntry;
+                    tile.sums = scratch.sums + (i * block.columns + column) * width;
+                    const int64_t fetches = greater(1, runs * tile.row_count * row_taps);
                     const Piece piece = next_piece(fetch, w);
                     tile.next_x = piece.from;
-                    tile.next_x_step = ceil_div(piece.bytes * 2, tile_taps);
+                    tile.next_x_lines = ceil_div(ceil_div(piece.bytes, kCacheLine), fetches);
+                    const int64_t line = ahead_lines * turn / turns;
+                    tile.ahead = ahead + line * kCacheLine;
+                    tile.ahead_lines = ceil_div(ahead_lines * ++turn / turns - line, fetches);
                     (j < wider ? wide : narrow)(tile);
-                    tile.sums += count_of(j) * width;
-                    tile.ahead += part_taps / 2 * tile.ahead_step;
+                    if (last && vectors)
+                      put(problem, exit, tile.sums, block.first_row + i,
+                          block.first_column + column, count_of(j));
                   }
-                }
                 w += part_taps * width;
               });
-    const int64_t first = item.filter_block * kFilters<T>, filters = problem.k / problem.groups;
-    const Finished<T> done = {
-        scratch.sums, width, item.group * filters + first, lesser(width, filters - first),
-        &block,       1};
     if (problem.y_layout == kNchw)
       put_planes(problem, operands, done, scratch.lines, scratch.line);
-    else
-      put_blocks(problem, operands, done);
+    else if (!vectors)
+      put_lanes(problem, operands, done);
   }
 }
 

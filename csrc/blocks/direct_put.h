@@ -9,6 +9,10 @@ namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
 
+constexpr int kFilterVecs = 2;
+template <class T>
+constexpr int64_t kFilters = kFilterVecs * kLanes<T>;
+
 // Sums of `width` filters from the image's filter `first` on, of which `filters` exist, for a block
 // of outputs whose rows are `spacing` apart.
 template <class T>
@@ -44,74 +48,88 @@ void put_planes(const Problem& problem, const Operands& operands, const Finished
 CK_INLINE int64_t in_blocks(const Problem& problem, const Strides& strides, int64_t filter) {
   return filter / problem.block * strides.c + filter % problem.block;
 }
-// How the sums of one vector of filters leave: what all of its pixels share. Lanes past the last
-// filter hold zero.
+// How the sums of up to two vectors of filters leave for blocks: what all pixels of an item share.
+// Lanes past the last filter hold zero.
 template <class T>
 struct BlockExit {
-  bool bounded, masked;
-  Vec<T> low, high, bias;
-  typename SimdType<T>::index kept;
+  bool slow, bounded, masked;
+  Vec<T> low, high, bias[2];
+  typename SimdType<T>::index kept[2];
+  T* y;                               // of the first filter and the output at 0, 0
+  const T* residual;                  // the same, or null
+  int64_t y_vector, residual_vector;  // distances of the second vector of filters
+  const Epilogue* epilogue;
 };
 template <class T>
-CK_INLINE BlockExit<T> block_exit(const Problem& problem, const Epilogue& epilogue, int64_t first) {
+CK_NOINLINE BlockExit<T> block_exit(const Problem& problem, const Operands& operands,
+                                    int64_t first) {
+  const Epilogue& epilogue = operands.epilogue;
   const Bounds<T> bounds = bounds_of<T>(epilogue);
   BlockExit<T> out;
-  out.bounded = epilogue.activation != kIdentity;
-  out.masked = problem.k - first < kLanes<T>;
+  out.slow = !bounds.any;
+  out.bounded = bounds.any && epilogue.activation != kIdentity;
+  out.masked = problem.k - first < kFilters<T>;
   out.low = splat(bounds.low);
   out.high = splat(bounds.high);
-  alignas(kVectorBytes) T bias[kLanes<T>] = {};
-  for (int64_t i = 0; i < kLanes<T>; ++i) {
-    const bool inside = first + i < problem.k;
-    if (inside && epilogue.bias) bias[i] = static_cast<const T*>(epilogue.bias)[first + i];
-    out.kept[i] = inside ? -1 : 0;
+  for (int64_t v = 0; v < 2; ++v) {
+    alignas(kVectorBytes) T bias[kLanes<T>] = {};
+    for (int64_t i = 0; i < kLanes<T>; ++i) {
+      const int64_t filter = first + v * kLanes<T> + i;
+      const bool inside = filter < problem.k;
+      if (inside && epilogue.bias) bias[i] = static_cast<const T*>(epilogue.bias)[filter];
+      out.kept[v][i] = inside ? -1 : 0;
+    }
+    out.bias[v] = load(bias);
   }
-  out.bias = load(bias);
+  const auto second = [&](const Strides& strides) {
+    return in_blocks(problem, strides, first + kLanes<T>) - in_blocks(problem, strides, first);
+  };
+  out.y = static_cast<T*>(operands.y) + in_blocks(problem, problem.y, first);
+  out.y_vector = second(problem.y);
+  out.residual = static_cast<const T*>(epilogue.residual);
+  if (out.residual) out.residual += in_blocks(problem, problem.residual, first);
+  out.residual_vector = second(problem.residual);
+  out.epilogue = &epilogue;
   return out;
 }
-template <class T>
-CK_INLINE Vec<T> leave(const BlockExit<T>& out, Vec<T> sum, const T* residual) {
-  Vec<T> v = sum + out.bias;
-  if (residual) v += load(residual);
-  if (out.bounded) v = bounded<T>(out.low, out.high, v);
-  if (out.masked) v = out.kept ? v : Vec<T>{};
-  return v;
-}
-// Vectors of filters are vectors of y: width is a multiple of the lanes, and so is first.
-template <class T>
-CK_NOINLINE void put_vectors(const Problem& problem, const Operands& operands,
-                             const Finished<T>& done) {
-  const BandBlock& block = *done.block;
-  const Epilogue& epilogue = operands.epilogue;
-  const bool slow = epilogue.activation > kClip;
-  for (int64_t v = 0; v < done.width; v += kLanes<T>) {
-    BlockExit<T> out = block_exit<T>(problem, epilogue, done.first + v);
-    if (slow) out.bounded = false;
-    for (int64_t i = 0; i < block.rows; ++i) {
-      const int64_t row = block.first_row + i * done.spacing;
-      T* sums = done.sums + i * block.columns * done.width + v;
-      T* y = static_cast<T*>(operands.y) + in_blocks(problem, problem.y, done.first + v) +
-             row * problem.y.h + block.first_column * problem.y.w;
-      const T* residual = static_cast<const T*>(epilogue.residual);
-      if (residual)
-        residual += in_blocks(problem, problem.residual, done.first + v) +
-                    row * problem.residual.h + block.first_column * problem.residual.w;
-      // Slow kinds take many values in one call.
-      constexpr int64_t kMost = 32;
-      alignas(kVectorBytes) T values[kMost * kLanes<T>];
-      for (int64_t q = 0; q < block.columns; q += kMost) {
-        const int64_t count = lesser(kMost, block.columns - q);
-        for (int64_t j = 0; j < count; ++j, sums += done.width) {
-          store(slow ? values + j * kLanes<T> : y, leave(out, load(sums), residual));
-          if (!slow) y += problem.y.w;
-          if (residual) residual += problem.residual.w;
-        }
-        if (!slow) continue;
-        activate(epilogue.activation, epilogue.a, epilogue.b, values, count * kLanes<T>);
-        for (int64_t j = 0; j < count; ++j, y += problem.y.w) {
-          const Vec<T> value = load(values + j * kLanes<T>);
-          store(y, out.masked ? (out.kept ? value : Vec<T>{}) : value);
-        }
+// sums: [pixel][kVecs vectors], of pixels from column `column` on.
+template <class T, int kVecs>
+CK_NOINLINE void put_vectors(const Problem& problem, const BlockExit<T>& out, const T* sums,
+                             int64_t row, int64_t column, int64_t count) {
+  T* const first = out.y + row * problem.y.h + column * problem.y.w;
+  const T* const more = out.residual
+                            ? out.residual + row * problem.residual.h + column * problem.residual.w
+                            : nullptr;
+  const int64_t step = problem.y.w, more_step = problem.residual.w;
+  // Slow kinds take many values in one call.
+  constexpr int64_t kMost = 16;
+  alignas(kVectorBytes) T values[kMost * kLanes<T>];
+  for (int v = 0; v < kVecs; ++v) {
+    const Vec<T> bias = out.bias[v], low = out.low, high = out.high;
+    const auto kept = out.kept[v];
+    const auto sum_at = [&](int64_t i) __attribute__((always_inline)) {
+      Vec<T> sum = load(sums + (i * kVecs + v) * kLanes<T>) + bias;
+      if (more) sum += load(more + v * out.residual_vector + i * more_step);
+      return sum;
+    };
+    T* const y = first + v * out.y_vector;
+    if (!out.slow) {
+      for (int64_t i = 0; i < count; ++i) {
+        Vec<T> sum = sum_at(i);
+        if (out.bounded) sum = bounded<T>(low, high, sum);
+        if (out.masked) sum = kept ? sum : Vec<T>{};
+        store(y + i * step, sum);
+      }
+      continue;
+    }
+    for (int64_t from = 0; from < count; from += kMost) {
+      const int64_t some = lesser(kMost, count - from);
+      for (int64_t i = 0; i < some; ++i) store(values + i * kLanes<T>, sum_at(from + i));
+      activate(out.epilogue->activation, out.epilogue->a, out.epilogue->b, values,
+               some * kLanes<T>);
+      for (int64_t i = 0; i < some; ++i) {
+        const Vec<T> value = load(values + i * kLanes<T>);
+        store(y + (from + i) * step, out.masked ? (kept ? value : Vec<T>{}) : value);
       }
     }
   }
@@ -144,18 +162,12 @@ CK_NOINLINE void put_lanes(const Problem& problem, const Operands& operands,
             filter < after ? sums[filter - done.first] : T(0);
     }
 }
+// Vectors of filters are vectors of y.
 template <class T>
 CK_INLINE bool vectors_fit(const Problem& problem) {
   const int64_t filters = problem.k / problem.groups;
   return problem.groups == 1 || (filters % kLanes<T> == 0 && problem.k % problem.block == 0);
 }
-template <class T>
-CK_INLINE void put_blocks(const Problem& problem, const Operands& operands,
-                          const Finished<T>& done) {
-  vectors_fit<T>(problem) ? put_vectors(problem, operands, done)
-                          : put_lanes(problem, operands, done);
-}
-
 }  // namespace
 }  // namespace CONVKIT_ISA
 }  // namespace convkit
