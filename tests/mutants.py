@@ -669,6 +669,27 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/direct_groups.h",
+        "lesser(together - item.group % together, problem.groups - item.group)",
+        "together",
+        "bands of groups past the last one are filled",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/blocks/direct_groups.h",
+        "item.place - filled.place == further * places;",
+        "true;",
+        "groups of a line keep the bands of the block before",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/blocks/direct_groups.h",
+        "const int64_t groups = lesser(together, problem.groups - line * together);",
+        "const int64_t groups = together;",
+        "the last line of channels is taken for a full one",
+        of_kernel("direct"),
+    ),
+    Mutant(
+        "csrc/blocks/direct_groups.h",
         "if (other.first != met.first || other.taps != met.taps) break;",
         "if (other.first != met.first) break;",
         "rows at the bottom use filter rows that lie in the padding",
