@@ -281,11 +281,36 @@ void run(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
                        : run_tiles<T>(problem, phase, begin, end, operands);
 }
 
+// Blocks hold whole vectors.
+template <class T>
+bool fits(const Problem& problem) {
+  return problem.block > 0 && problem.block % kLanes<T> == 0;
+}
+
+template <class T>
+constexpr Kernel variant(const char* name, int64_t x_layout, int64_t y_layout) {
+  const bool planes = x_layout == kNchw && y_layout == kNchw;
+  return {name,
+          sizeof(T) == 4 ? kFloat32 : kFloat64,
+          x_layout,
+          y_layout,
+          planes ? always : fits<T>,
+          sizes<T>,
+          3,
+          items<T>,
+          prepare<T>,
+          run<T>};
+}
+
 const Kernel kKernels[] = {
-    {"float32", kFloat32, kNchw, kNchw, always, sizes<float>, 3, items<float>, prepare<float>,
-     run<float>},
-    {"float64", kFloat64, kNchw, kNchw, always, sizes<double>, 3, items<double>, prepare<double>,
-     run<double>},
+    variant<float>("float32", kNchw, kNchw),
+    variant<double>("float64", kNchw, kNchw),
+    variant<float>("float32 blocks", kNchwc, kNchwc),
+    variant<double>("float64 blocks", kNchwc, kNchwc),
+    variant<float>("float32 planes to blocks", kNchw, kNchwc),
+    variant<double>("float64 planes to blocks", kNchw, kNchwc),
+    variant<float>("float32 blocks to planes", kNchwc, kNchw),
+    variant<double>("float64 blocks to planes", kNchwc, kNchw),
 };
 
 }  // namespace
