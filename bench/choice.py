@@ -157,10 +157,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--isa", help="instruction set to force")
     parser.add_argument("--slice", default="0/1", help="i/n: only each n-th layer, from the i-th")
+    parser.add_argument("--results", help="comma list of results to judge instead of measuring")
     parser.add_argument("--out", help="file for the results; a bare name goes to bench/results/")
 
 
+def judge_results(files: list[str]) -> bool:
+    """Whether results measured before, perhaps in slices, reach their goals together."""
+    rows = [row for file in files for row in results.read(file)[1]]
+    groups: dict[tuple[str, int, bool], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["state"], row["threads"], row["drawn"]), []).append(row)
+    reached = True
+    for (state, count, drawn), some in groups.items():
+        goal = GOALS["drawn" if drawn else state]
+        title = f"{'drawn' if drawn else 'bench/shapes'}, {state}, {count} thread(s)"
+        reached &= judge(title, some, goal)
+    return reached
+
+
 def run(options: argparse.Namespace) -> int:
+    if options.results:
+        return int(not judge_results(options.results.split(",")))
     threads = numbers("--threads", options.threads, 1)
     found = (
         []

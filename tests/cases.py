@@ -317,6 +317,7 @@ _GROUPS = [
     _case("groups_4_one_filter_each", (1, 12, 9, 9), (4, 3, 3, 3), groups=4),
     _case("groups_2_wide", (1, 34, 7, 9), (38, 17, 3, 3), groups=2, padding=1),
     _case("groups_of_4_wide", (1, 12, 31, 50), (12, 4, 3, 3), groups=3, padding=1),
+    _case("groups_of_4_lines", (1, 24, 33, 20), (72, 4, 3, 3), groups=6, padding=1),
     _case("groups_of_8_narrow", (1, 16, 15, 7), (16, 8, 3, 3), groups=2, padding=1),
     _case(
         "groups_of_11_stride_4",

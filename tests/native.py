@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from typing import Any, NamedTuple
@@ -28,7 +29,7 @@ WAYS = """
     depthwise_circular depthwise_bands depthwise_narrow depthwise_narrow_stride_2 pointwise_batch
     pointwise_stride_2 pointwise_many_pixels padded_1x1 depthwise_channels_19 depthwise_narrow_19
     depthwise_channels_19_5x5 depthwise_channels_19_7x7 depthwise_channels_19_twice
-    groups_of_2_5x5_many columns_33 filters_17 filter_11x11_batch one_channel
+    groups_of_2_5x5_many groups_of_4_lines columns_33 filters_17 filter_11x11_batch one_channel
     filter_5x5_wide rank_one_batch rank_one_twice rank_one_reflect rank_one_strips_circular
     rank_one_blocks rank_one_31x31 in_place in_place_both_edges in_place_5x5_stride_4
     in_place_weights_stay
@@ -87,9 +88,15 @@ def named(names: str) -> list[Case]:
     return [BY_NAME[name] for name in names.split()]
 
 
-def fields_for(variant: Variant, problem: ConvProblem, block: int = 16) -> tuple[int, ...]:
-    """The problem's numbers in the variant's layouts."""
-    fields = problem.kernel_problem()
+def lanes(variant: Variant) -> int:
+    """Numbers in a vector; also the block of channels that its instruction set works with."""
+    width = {"avx512": 64, "avx2": 32}.get(variant.isa, 16)
+    return width // np.dtype(variant.dtype).itemsize
+
+
+def fields_for(variant: Variant, problem: ConvProblem, block: int = 0) -> tuple[int, ...]:
+    """The problem's numbers in the variant's layouts, in blocks of `block` or of a vector."""
+    fields, block = problem.kernel_problem(), block or lanes(variant)
     if any(variant.layouts):
         x_layout, y_layout = variant.layouts
         fields = fields._replace(x_layout=x_layout, y_layout=y_layout, block=block)
@@ -103,11 +110,12 @@ def native_plan(
     bias: np.ndarray | None = None,
     activation: Any = None,
     *,
-    block: int = 16,
+    block: int = 0,
 ) -> Any:
-    """In blocks of `block` channels where the variant reads or writes nchwc."""
+    """In blocks of `block` channels, else of a vector, where the variant reads or writes nchwc."""
     _convkit.select_isa(variant.isa)
     kind, a, b = parse_activation(activation)
+    block = block or lanes(variant)
     fields = fields_for(variant, problem, block)
     plan = _convkit.Plan(
         variant.algorithm, fields, w, bias, kind, a, b, variant.index, _convkit.NO_LIMIT
@@ -115,46 +123,68 @@ def native_plan(
     return InBlocks(plan, variant.layouts, block) if any(variant.layouts) else plan
 
 
-def blocked(array: np.ndarray, block: int, values: bool) -> tuple[Guarded, np.ndarray]:
+def blocked(
+    array: np.ndarray, block: int, values: bool, loose: bool = False
+) -> tuple[Guarded, np.ndarray, np.ndarray]:
     """Guarded (n, blocks, h, w, block) memory for an array, and the view that a plan is given.
 
     The view has the array's shape, and for channels the distance of blocks. Lanes past the last
-    channel are zero; where `values` is false all is NaN.
+    channel are zero; where `values` is false all is NaN. loose: the blocks are a part of those of a
+    larger image, mirrored, and pixels are further apart.
     """
     n, c, h, w = array.shape
     shape = (n, -(-c // block), h, w, block)
-    whole = guarded((math.prod(shape),), str(array.dtype))
-    inside = whole.array.reshape(shape)
+    large = (n, shape[1] + 1, h + 2, w + 1, 2 * block) if loose else shape
+    whole = guarded((math.prod(large),), str(array.dtype))
+    inside = whole.array.reshape(large)
+    if loose:
+        inside = inside[:, :-1, -2:0:-1, -1:0:-1, :block]
+    whole = dataclasses.replace(whole, outside=_outside(whole, inside))
     if values:
-        lanes = np.zeros((n, shape[1] * block, h, w), array.dtype)
-        lanes[:, :c] = array
-        inside[...] = lanes.reshape((n, shape[1], block, h, w)).transpose(0, 1, 3, 4, 2)
-    return whole, np.lib.stride_tricks.as_strided(inside, array.shape, inside.strides[:4])
+        channels = np.zeros((n, shape[1] * block, h, w), array.dtype)
+        channels[:, :c] = array
+        inside[...] = channels.reshape((n, shape[1], block, h, w)).transpose(0, 1, 3, 4, 2)
+    view = np.lib.stride_tricks.as_strided(inside, array.shape, inside.strides[:4])
+    return whole, inside, view
+
+
+def _outside(whole: Guarded, inside: np.ndarray) -> np.ndarray:
+    """What of the memory is no element of `inside`."""
+    first = whole.pool.__array_interface__["data"][0]
+    at = (inside.__array_interface__["data"][0] - first) // inside.itemsize
+    outside = np.ones(whole.pool.shape, bool)
+    steps = [step // inside.itemsize for step in inside.strides]
+    places = np.asarray(at)
+    for size, step in zip(inside.shape, steps, strict=True):
+        places = np.add.outer(places, np.arange(size) * step)
+    outside[places.ravel()] = False
+    return outside
 
 
 class InBlocks:
     """A native plan of nchwc memory that is called with arrays in planes."""
+
+    loose = False  # as `blocked` takes it
 
     def __init__(self, plan: _convkit.Plan, layouts: tuple[int, int], block: int) -> None:
         self.plan, self.layouts, self.block = plan, layouts, block
 
     def run(self, x: Any, residual: Any, y: np.ndarray, threads: int) -> None:
         x_layout, y_layout = self.layouts
-        given = blocked(x, self.block, True)[1] if x_layout else x
+        given = blocked(x, self.block, True, self.loose)[2] if x_layout else x
         if not y_layout:
             self.plan.run(given, residual, y, threads)
             return
-        whole, to = blocked(y, self.block, residual is y)
+        whole, inside, to = blocked(y, self.block, residual is y, self.loose)
         more = to if residual is y else residual
         if more is not None and more is not to:
-            more = blocked(more, self.block, True)[1]
+            more = blocked(more, self.block, True, self.loose)[2]
         self.plan.run(given, more, to, threads)
         whole.check("y in blocks")
         n, c, h, w = y.shape
-        inside = whole.array.reshape((n, -(-c // self.block), h, w, self.block))
-        lanes = inside.transpose(0, 1, 4, 2, 3).reshape((n, inside.shape[1] * self.block, h, w))
-        assert not lanes[:, c:].any(), "lanes past the last channel are not zero"
-        y[...] = lanes[:, :c]
+        channels = inside.transpose(0, 1, 4, 2, 3).reshape((n, inside.shape[1] * self.block, h, w))
+        assert not channels[:, c:].any(), "lanes past the last channel are not zero"
+        y[...] = channels[:, :c]
 
 
 def run(

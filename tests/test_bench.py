@@ -155,10 +155,7 @@ NETWORK_LAYERS = [layer for layer in LARGE if layer.kind != "image"]
 
 @pytest.mark.parametrize("threads", [8, 32])
 @pytest.mark.parametrize("isa", _convkit.available_isas())
-def test_work_of_networks_falls_evenly_on_threads(isa, threads, request):
-    if (isa, threads) == ("avx2", 32):
-        reason = "of the FFT's products in AlexNet's conv2 there are 42: 0.78"
-        request.applymarker(pytest.mark.xfail(strict=False, reason=reason))
+def test_work_of_networks_falls_evenly_on_threads(isa, threads):
     short = uneven(isa, threads, NETWORK_LAYERS)
     assert not short, "\n".join(short)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cases import CASES, PROMISES, REAL_LAYERS
 from guarded import LAYOUTS, guarded
-from native import ISAS, WAYS, fields_for, native_plan, pairs, run, some
+from native import ISAS, WAYS, fields_for, lanes, native_plan, pairs, run, some
 from oracle import assert_within
 
 from convkit import _convkit
@@ -42,11 +42,14 @@ def test_layers_of_networks(variant, case):
 
 @pytest.mark.parametrize("block", [4, 8, 16, 32])
 @pytest.mark.parametrize(
-    ("variant", "case"), some("depthwise_channels_19 depthwise_channels_19_5x5 depthwise_narrow_19")
+    ("variant", "case"),
+    some(
+        "depthwise_channels_19 depthwise_channels_19_5x5 depthwise_narrow_19 filters_17 odd_sizes"
+    ),
 )
 def test_blocks_of_channels(variant, case, block):
     """Of any whole number of vectors; the variants that have them."""
-    if not any(variant.layouts) or block % _lanes(variant):
+    if not any(variant.layouts) or block % lanes(variant):
         return
     arrays, problem = case.arrays(variant.dtype), case.of(variant.dtype)
     plan = native_plan(variant, problem, arrays.w, arrays.bias, "sigmoid", block=block)
@@ -54,9 +57,20 @@ def test_blocks_of_channels(variant, case, block):
     assert_within(run(plan, problem, arrays.x, threads=2), *expected)
 
 
-def _lanes(variant) -> int:
-    width = {"avx512": 64, "avx2": 32}.get(variant.isa, 16)
-    return width // np.dtype(variant.dtype).itemsize
+@pytest.mark.parametrize(("variant", "case"), some(WAYS))
+def test_blocks_within_larger_ones(variant, case):
+    """A slice of the blocks, rows, pixels and lanes of a larger value, mirrored."""
+    if not any(variant.layouts):
+        return
+    arrays, problem = case.arrays(variant.dtype), case.of(variant.dtype)
+    for activation in ("relu", "sigmoid"):
+        plan = native_plan(variant, problem, arrays.w, arrays.bias, activation)
+        expected = run(plan, problem, arrays.x, arrays.residual)
+        plan.loose = True
+        y = run(plan, problem, arrays.x, arrays.residual, threads=2)
+        np.testing.assert_array_equal(y, expected)
+        y = run(plan, problem, arrays.x, arrays.residual, in_place=True)
+        np.testing.assert_array_equal(y, expected, "y over the residual")
 
 
 @pytest.mark.parametrize(("variant", "case"), some(WAYS))

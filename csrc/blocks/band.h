@@ -284,10 +284,10 @@ CK_NOINLINE void fill_channel(const Problem& problem, const Band& band, const Ba
     }
   }
 }
-// The same for four channels that stand side by side in x, as in a view of an NHWC image: each
-// pixel is read once for all of them, not once for each.
-CK_NOINLINE void fill_quad(const Problem& problem, const Band& band, const BandBlock& block,
-                           const float* x, float* to) {
+// The same for quads of four channels each that stand side by side in x, as in a view of an NHWC
+// image: each pixel's line is read once for all of them, not once for each.
+CK_NOINLINE void fill_quads(const Problem& problem, const Band& band, const BandBlock& block,
+                            const float* x, int64_t quads, float* to) {
   const int64_t w = problem.w, step = problem.stride_w, between_pixels = step * problem.x.w;
   const int64_t run_step = band.per_tap ? problem.dilation_w : 1;
   const int64_t count = band.per_tap ? block.columns : block.columns + band.run - band.columns;
@@ -303,15 +303,22 @@ CK_NOINLINE void fill_quad(const Problem& problem, const Band& band, const BandB
       const bool turns = outside - inside >= kLanes<float>;
       for (int64_t i = inside; turns && i < outside; i += kLanes<float>) {
         const int64_t at = lesser(i, outside - kLanes<float>);  // the last turn overlaps
-        Vec<float> rows[4];
-        turn_four(from + begin * problem.x.w + at * between_pixels, between_pixels, rows);
-        CK_UNROLL(4)
-        for (int c = 0; c < 4; ++c) store(line + at + c * band.channel, rows[c]);
+        const float* pixels = from + begin * problem.x.w + at * between_pixels;
+        float* of_quad = line + at;
+        for (int64_t quad = 0; quad < quads; ++quad, pixels += 4) {
+          Vec<float> rows[4];
+          turn_four(pixels, between_pixels, rows);
+          CK_UNROLL(4)
+          for (int c = 0; c < 4; ++c, of_quad += band.channel) store(of_quad, rows[c]);
+        }
       }
-      for (int64_t c = 0; c < 4; ++c) {
-        float* of_channel = line + c * band.channel;
-        copy_columns(problem, from + c, begin, step, 0, turns ? inside : outside, of_channel);
-        copy_columns(problem, from + c, begin, step, outside, count, of_channel);
+      for (int64_t i = 0; i < count; ++i) {
+        if (turns && i == inside) i = outside;
+        if (i == count) break;
+        const int64_t column = source_column(problem, begin + step * i);
+        const float* pixel = from + column * problem.x.w;
+        for (int64_t c = 0; c < 4 * quads; ++c)
+          line[c * band.channel + i] = column < 0 ? 0.0F : pixel[c];
       }
     }
   }

@@ -6,7 +6,8 @@
 namespace convkit {
 namespace CONVKIT_ISA {
 
-constexpr int64_t kDepth = 128;
+constexpr int64_t kDepth = 128, kBlockDepth = 256;  // the latter where y is in blocks
+constexpr int64_t kCacheLine = 64;
 constexpr int64_t kSharedWeights = 4 << 20;
 constexpr int64_t kBandBytes = 768 << 10;  // a band with one part's weights fits an L2 of 1 MiB
 
@@ -17,11 +18,22 @@ struct Part {
   int64_t channels, r, s;
 };
 CK_INLINE Part part_of(const Problem& problem) {
-  const int64_t s = lesser(problem.s, kDepth);
-  const int64_t r = s < problem.s ? 1 : lesser(problem.r, kDepth / s);
-  const int64_t most = r < problem.r || s < problem.s ? 1 : kDepth / (r * s);
+  const int64_t depth = problem.y_layout == kNchwc ? kBlockDepth : kDepth;
+  const int64_t s = lesser(problem.s, depth);
+  const int64_t r = s < problem.s ? 1 : lesser(problem.r, depth / s);
+  const int64_t most = r < problem.r || s < problem.s ? 1 : depth / (r * s);
   const int64_t channels = problem.c / problem.groups;
   return {ceil_div(channels, ceil_div(channels, most)), r, s};
+}
+
+CK_INLINE int64_t whole_blocks(const Problem& problem, int64_t channels) {
+  return ceil_div(channels, problem.block) * problem.block;
+}
+// Filters that are computed for a group: where y is in blocks, those that fill up the last one too.
+CK_INLINE int64_t filters_of_group(const Problem& problem) {
+  const int64_t filters = problem.k / problem.groups;
+  return problem.y_layout == kNchwc && problem.groups == 1 ? whole_blocks(problem, filters)
+                                                           : filters;
 }
 
 struct Blocks {
@@ -39,7 +51,7 @@ CK_INLINE Blocks blocks_of(const Problem& problem, int64_t filters_per_block, in
                            bool weights_stay = false) {
   Blocks blocks{};
   blocks.channels = problem.c / problem.groups;
-  blocks.filters = problem.k / problem.groups;
+  blocks.filters = filters_of_group(problem);
   blocks.filter_blocks = ceil_div(blocks.filters, filters_per_block);
   blocks.part = part_of(problem);
   const int64_t most = kBandBytes / int64_t(sizeof(T));
@@ -118,8 +130,12 @@ CK_INLINE void fill(const Problem& problem, const Blocks& blocks, const Item& it
   const int64_t first = item.group * blocks.channels + channel;
   int64_t c = 0;
   if constexpr (sizeof(T) == 4)
-    for (; problem.x.c == 1 && c + 4 <= channels; c += 4)
-      fill_quad(problem, blocks.band, item.block, x + first + c, to + c * blocks.band.channel);
+    while (problem.x.c == 1 && c + 4 <= channels) {
+      const int64_t quads = lesser(kCacheLine / 16, (channels - c) / 4);
+      fill_quads(problem, blocks.band, item.block, x + first + c, quads,
+                 to + c * blocks.band.channel);
+      c += 4 * quads;
+    }
   for (; c < channels; ++c)
     fill_band(problem, blocks.band, item.block, x, first + c, to + c * blocks.band.channel);
 }
@@ -133,6 +149,7 @@ struct Fetch {
   int64_t spans, span_step, span_bytes;  // a span: the rows of one channel, or of all of them
   int64_t pieces;                        // of a span
   int64_t next;
+  int64_t pixel;  // not 0: distance of single lines, of which each is to be fetched
 };
 struct Piece {
   const char* from;
@@ -163,6 +180,27 @@ CK_INLINE Fetch fetch_x(const Problem& problem, const Blocks& blocks, const Item
     fetch.spans = 1;
   }
   fetch.pieces = greater(1, tiles / fetch.spans);
+  return fetch;
+}
+// The same where channels stand side by side: a line of every pixel, `lines` of them in a piece.
+template <class T>
+CK_INLINE Fetch fetch_pixels(const Problem& problem, const Blocks& blocks, const Item& item,
+                             const Operands& operands, int64_t lines) {
+  const BandBlock& block = item.block;
+  Fetch fetch{};
+  if (block.begin >= block.end || problem.x.w <= 0 || problem.x.h != problem.w * problem.x.w)
+    return fetch;
+  const Band& band = blocks.band;
+  const int64_t size = int64_t(sizeof(T));
+  const int64_t first = greater(0, band_source_row(problem, band, block, block.begin));
+  const int64_t last = lesser(problem.h - 1, band_source_row(problem, band, block, block.end - 1));
+  if (last < first) return fetch;
+  fetch.from = static_cast<const char*>(operands.x) +
+               (item.group * blocks.channels + first * problem.x.h) * size;
+  fetch.pixel = problem.x.w * size;
+  fetch.spans = 1;
+  fetch.pieces = ceil_div((last - first + 1) * problem.w, lines);
+  fetch.span_bytes = fetch.pieces * lines * fetch.pixel;
   return fetch;
 }
 // The same for the lines of y that an item of filters first .. first + count will store.

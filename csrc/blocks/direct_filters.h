@@ -6,8 +6,7 @@
 #pragma once
 #include "arena.h"
 #include "direct_blocks.h"
-#include "epilogue.h"
-#include "transpose.h"
+#include "direct_put.h"
 
 namespace convkit {
 namespace CONVKIT_ISA {
@@ -16,9 +15,6 @@ namespace {
 // 28 sums, 2 vectors of weights and a broadcast fill 32 registers; 12 of 16 leave GCC room (14
 // spill); without FMA a product needs a register.
 constexpr int kPixels = kRegisters == 32 ? 14 : kFma ? 6 : 4;
-constexpr int kFilterVecs = 2;
-template <class T>
-constexpr int64_t kFilters = kFilterVecs * kLanes<T>;
 
 // Where a stride of 2 or 4 spreads few pixels over much of x, x is read in place, without a band: a
 // broadcast takes any element. Only the first and the last pixel of a row may reach into the
@@ -89,6 +85,7 @@ struct Taps {
   int64_t taps;
   int64_t column[3];  // of three filter columns
   T* sums;            // [pixel][filter]
+  bool first;         // of all parts: sums hold nothing yet
   const char *ahead, *next_x;
   int64_t ahead_step, next_x_step;
 };
@@ -101,7 +98,15 @@ CK_INLINE void clear(Vec<T> (&sum)[kCount][kVecs]) {
   }
 }
 template <class T, int kCount, int kVecs>
-CK_INLINE void add_to(T* sums, const Vec<T> (&sum)[kCount][kVecs]) {
+CK_INLINE void add_to(bool first, T* sums, const Vec<T> (&sum)[kCount][kVecs]) {
+  if (first) {
+    CK_UNROLL(16)
+    for (int i = 0; i < kCount; ++i) {
+      CK_UNROLL(4)
+      for (int v = 0; v < kVecs; ++v) store(sums + (i * kVecs + v) * kLanes<T>, sum[i][v]);
+    }
+    return;
+  }
   CK_UNROLL(16)
   for (int i = 0; i < kCount; ++i) {
     CK_UNROLL(4)
@@ -158,7 +163,7 @@ CK_NOINLINE void add_taps(const Taps<T>& taps) {
     tap_at(tap + 1);
   }
   if (tap < count) tap_at(tap);
-  add_to(taps.sums, sum);
+  add_to(taps.first, taps.sums, sum);
 }
 // Filters of three columns: half of the integer work. kFirst: the first pixel's first column is
 // padding, of zeros.
@@ -186,7 +191,7 @@ CK_NOINLINE void add_threes(const Taps<T>& taps) {
     });
     w += 3 * kVecs * kLanes<T>;
   }
-  add_to(taps.sums, sum);
+  add_to(taps.first, taps.sums, sum);
 }
 template <class T>
 using AddTaps = void (*)(const Taps<T>&);
@@ -231,7 +236,7 @@ template <class T>
 struct FilterScratch {
   T* band;                                       // [channel][row][pitch]
   T* sums;                                       // [row][column][filter]
-  T* lines;                                      // [filter of a vector][pixel]
+  T* lines;                                      // [filter of a vector][pixel], for put_planes
   int64_t* offset;                               // of every tap in x
   int64_t *first_inside, *inside, *last_inside;  // of every tap of a part, see Taps
   int64_t line;
@@ -246,12 +251,12 @@ FilterScratch<T> filter_scratch(const Problem& problem, const Blocks& blocks, vo
   scratch.band = take<T>(from, blocks.band_channels * band.channel);
   // The turn of the last pixels reads on for up to a square.
   scratch.sums = take<T>(from, (band.rows * band.columns + kLanes<T>)*kFilters<T>);
-  scratch.lines = take<T>(from, kLanes<T> * scratch.line);
+  scratch.lines = take<T>(from, problem.y_layout == kNchw ? kLanes<T> * scratch.line : 0);
   const bool in_place = may_be_in_place<T>(problem);
   scratch.offset = take<int64_t>(from, in_place ? blocks.channels * problem.r * problem.s : 0);
-  scratch.first_inside = take<int64_t>(from, in_place ? kDepth : 0);
-  scratch.inside = take<int64_t>(from, in_place ? kDepth : 0);
-  scratch.last_inside = take<int64_t>(from, in_place ? kDepth : 0);
+  scratch.first_inside = take<int64_t>(from, in_place ? kBlockDepth : 0);
+  scratch.inside = take<int64_t>(from, in_place ? kBlockDepth : 0);
+  scratch.last_inside = take<int64_t>(from, in_place ? kBlockDepth : 0);
   scratch.bytes = from.used;
   return scratch;
 }
@@ -280,33 +285,12 @@ void filter_prepare(const Problem& problem, const void* weights, void* base) {
           const int64_t filter = block * kFilters<T> + i;
           const int64_t row = (group * blocks.filters + filter) * blocks.channels + c;
           const T* from = static_cast<const T*>(weights) + row * problem.r * problem.s;
-          to[tap * width + i] = filter < blocks.filters ? from[r * problem.s + s] : T(0);
+          to[tap * width + i] =
+              filter < problem.k / problem.groups ? from[r * problem.s + s] : T(0);
         }
         to += taps * width;
       }
   });
-}
-
-// Bias, residual, activation and store of an item: filter by filter, in one run where its rows
-// touch.
-template <class T>
-void finish_filters(const Problem& problem, const Operands& operands, const Blocks& blocks,
-                    const Item& item, int64_t width, const FilterScratch<T>& scratch) {
-  const BandBlock& block = item.block;
-  const int64_t first = item.filter_block * kFilters<T>, pixels = block.rows * block.columns;
-  const bool touch =
-      blocks.band.spacing == 1 && problem.y.h == block.columns * problem.y.w &&
-      (!operands.epilogue.residual || problem.residual.h == block.columns * problem.residual.w);
-  const int64_t rows = touch ? 1 : block.rows, count = pixels / rows;
-  for (int64_t v = 0; v < width; v += kLanes<T>) {
-    for (int64_t i = 0; i < pixels; i += kLanes<T>)
-      transpose(scratch.sums + i * width + v, width, scratch.lines + i, scratch.line);
-    for (int64_t filter = v; filter < lesser(blocks.filters - first, v + kLanes<T>); ++filter)
-      for (int64_t i = 0; i < rows; ++i)
-        finish_row(problem, operands, item.group * blocks.filters + first + filter,
-                   block.first_row + i * blocks.band.spacing, block.first_column,
-                   scratch.lines + (filter - v) * scratch.line + i * count, count);
-  }
 }
 
 template <class T>
@@ -329,7 +313,7 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
           c * problem.x.c + r * problem.dilation_h * problem.x.h + s * problem.dilation_w;
     });
     // Filter columns vary fastest, in every part from the first one on.
-    for (int64_t tap = 0; tap < kDepth; ++tap) {
+    for (int64_t tap = 0; tap < kBlockDepth; ++tap) {
       const int64_t column = tap % problem.s * problem.dilation_w;
       scratch.first_inside[tap] = -int64_t(column >= problem.pad_left);
       scratch.inside[tap] = -1;
@@ -365,11 +349,30 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
       return add_taps_for<T>(pixels + (tile < wider),
                              {width > kLanes<T>, threes, step, first, last});
     };
+    const auto first_met = [&](int64_t i) { return greater(0, block.begin - i * band.row_step); };
     const AddTaps<T> first_tile = tile_of(0, at_left, at_right && tiles == 1);
     const AddTaps<T> last_tile = tile_of(tiles - 1, at_left && tiles == 1, at_right);
     const AddTaps<T> wide_tile = tile_of(0, false, false);
     const AddTaps<T> narrow_tile = tile_of(tiles - 1, false, false);
-    __builtin_memset(scratch.sums, 0, size_t(block.rows * block.columns * width) * sizeof(T));
+    // Rows all of whose filter rows lie in the padding have no sum.
+    bool all_meet = true;
+    for (int64_t i = 0; i < block.rows; ++i) {
+      if (first_met(i) < lesser(problem.r, block.end - i * band.row_step)) continue;
+      all_meet = false;
+      __builtin_memset(scratch.sums + i * block.columns * width, 0,
+                       size_t(block.columns * width) * sizeof(T));
+    }
+    const int64_t first = item.filter_block * kFilters<T>, filters = problem.k / problem.groups;
+    const Finished<T> done = {
+        scratch.sums, width,       item.group * filters + first, lesser(width, filters - first),
+        &block,       band.spacing};
+    const bool vectors = problem.y_layout == kNchwc && vectors_fit<T>(problem);
+    BlockExit<T> exit;
+    if (vectors) exit = block_exit<T>(problem, operands, done.first);
+    const auto put = width > kLanes<T> ? put_vectors<T, 2> : put_vectors<T, 1>;
+    // Sums of one part leave tile by tile, while they are in L1.
+    const bool at_once = vectors && all_meet && blocks.channels <= part.channels &&
+                         problem.r <= part.r && problem.s <= part.s;
     int64_t tap = 0;
     const bool fresh = item.place != filled || blocks.band_channels < blocks.channels;
     filled = item.place;
@@ -422,7 +425,9 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
                              : scratch.band + i * band.row_step * band.pitch;
             now.offset = (in_place ? scratch.offset : packed.offset) + tap + skipped;
             now.w = w + skipped * width;
-            now.sums = scratch.sums + i * block.columns * width;
+            now.sums = scratch.sums + (at_once ? 0 : i * block.columns * width);
+            now.first = c0 == 0 && s0 == 0 && r0 <= first_met(i);
+            int64_t column = block.first_column;
             for (int64_t tile = 0; tile < tiles; ++tile) {
               const bool is_first = tile == 0, is_last = tile == tiles - 1;
               now.first_inside = is_first && at_left ? scratch.first_inside : scratch.inside;
@@ -435,8 +440,12 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
                : tile < wider ? wide_tile
                               : narrow_tile)(now);
               const int64_t count = pixels + (tile < wider);
+              if (at_once)
+                put(problem, exit, now.sums, block.first_row + i * band.spacing, column, count);
+              else
+                now.sums += count * width;
+              column += count;
               now.x += count * step;
-              now.sums += count * width;
               now.ahead += part_taps / (threes ? 3 : 2) * now.ahead_step;
             }
           }
@@ -444,7 +453,15 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
           w += part_taps * width;
         }
     }
-    finish_filters(problem, operands, blocks, item, width, scratch);
+    if (at_once) continue;
+    if (problem.y_layout == kNchw)
+      put_planes(problem, operands, done, scratch.lines, scratch.line);
+    else if (!vectors)
+      put_lanes(problem, operands, done);
+    else
+      for (int64_t i = 0; i < block.rows; ++i)
+        put(problem, exit, scratch.sums + i * block.columns * width,
+            block.first_row + i * band.spacing, block.first_column, block.columns);
   }
 }
 

@@ -31,6 +31,29 @@ CK_INLINE Blocks group_blocks_of(const Problem& problem) {
   const int64_t rows = problem.groups > 8 ? 28 : 14;
   return blocks_of<T>(problem, ceil_div(filters, tiles), rows, 4, 512, kLanes<T>);
 }
+// Where channels stand side by side in x, as in a view of an NHWC image, a line holds those of
+// several groups: their bands are filled at once, so that the line is read once.
+template <class T>
+CK_INLINE int64_t groups_of_line(const Problem& problem, const Blocks& blocks) {
+  constexpr int64_t kLine = kCacheLine / int64_t(sizeof(T));
+  if (sizeof(T) != 4 || kLine % blocks.channels != 0 || blocks.band_channels < blocks.channels ||
+      kLine * blocks.band.channel * int64_t(sizeof(T)) > kBandBytes)
+    return 1;
+  return lesser(kLine / blocks.channels, problem.groups);
+}
+// The item that stands at `index` where `together` groups take turns block by block.
+CK_INLINE Item item_of_line(const Problem& problem, const Blocks& blocks, int64_t together,
+                            int64_t index) {
+  const int64_t of_group = items_of(problem, blocks) / problem.groups;
+  const int64_t line = index / (of_group * together);
+  const int64_t groups = lesser(together, problem.groups - line * together);
+  index -= line * of_group * together;
+  const int64_t filter_block = index % blocks.filter_blocks;
+  index /= blocks.filter_blocks;
+  const int64_t group = line * together + index % groups;
+  return item_of(problem, blocks,
+                 group * of_group + index / groups * blocks.filter_blocks + filter_block);
+}
 // Taps that are added up one after the other: a part of the sum, without the filter rows that lie
 // in the padding.
 struct Run {
@@ -64,7 +87,7 @@ CK_INLINE GroupPacked<T> group_packed(const Problem& problem, const Blocks& bloc
 }
 template <class T>
 struct GroupScratch {
-  T* band;  // [channel][row][pitch]
+  T* band;  // [group of a line][channel][row][pitch]
   T* sums;  // [vector][filter], where the band holds some of the channels only
   Run* runs;
   int64_t bytes;
@@ -75,7 +98,8 @@ CK_INLINE GroupScratch<T> group_scratch(const Problem& problem, const Blocks& bl
   GroupScratch<T> scratch{};
   const Band& band = blocks.band;
   // The last vector of a row may read on, into what no stored lane depends on.
-  scratch.band = take<T>(from, blocks.band_channels * band.channel + kLanes<T>);
+  const int64_t channels = groups_of_line<T>(problem, blocks) * blocks.band_channels;
+  scratch.band = take<T>(from, channels * band.channel + kLanes<T>);
   const int64_t vecs = band.rows * ceil_div(band.columns, kLanes<T>);
   const bool waits = blocks.band_channels < blocks.channels;
   scratch.sums = take<T>(from, waits ? vecs * kMostGroupFilters * kLanes<T> : 0);
@@ -186,7 +210,8 @@ CK_NOINLINE void group_tile(const GroupTile<T>& tile) {
       if constexpr (kRegisters == 32) {
         for (; offset + 1 < end; offset += 2) {
           __builtin_prefetch(next_x, 0, 2);
-          next_x += next_x_step;
+          __builtin_prefetch(next_x + next_x_step, 0, 2);
+          next_x += 2 * next_x_step;
           tap_at(offset);
           tap_at(offset + 1);
         }
@@ -277,8 +302,8 @@ CK_NOINLINE GroupTileOf<T> group_tile_of(int64_t filters, int64_t vecs) {
 // The tiles of rows begin .. end of an item, which meet the same filter rows.
 template <class T>
 void group_rows(const Problem& problem, const Operands& operands, const Blocks& blocks,
-                const Item& item, const GroupScratch<T>& scratch, int64_t begin, int64_t end,
-                GroupTile<T>& tile, Fetch& fetch) {
+                const Item& item, const GroupScratch<T>& scratch, const T* band, int64_t begin,
+                int64_t end, GroupTile<T>& tile, Fetch& fetch) {
   constexpr int64_t kSize = kLanes<T>;
   const BandBlock& block = item.block;
   const Epilogue& epilogue = operands.epilogue;
@@ -304,7 +329,7 @@ void group_rows(const Problem& problem, const Operands& operands, const Blocks& 
       rows[v] = block.first_row + row * blocks.band.spacing;
       columns[v] = block.first_column + column;
       tile.count[v] = lesser(kSize, block.columns - column);
-      tile.x[v] = scratch.band + row * blocks.band.row_step * blocks.band.pitch + column;
+      tile.x[v] = band + row * blocks.band.row_step * blocks.band.pitch + column;
       tile.y[v] = quick ? static_cast<T*>(operands.y) + first * problem.y.c +
                               rows[v] * problem.y.h + columns[v]
                         : waiting + v * kSize;
@@ -321,7 +346,9 @@ void group_rows(const Problem& problem, const Operands& operands, const Blocks& 
     tile.y_filter = quick ? problem.y.c : count * kSize;
     tile.sums = scratch.sums + (begin * row_vecs + vec) * width * kSize;
     const Piece piece = next_piece(fetch, tile.w);
-    tile.next_x = {piece.from, ceil_div(piece.bytes * 2, tile_taps)};
+    tile.next_x = {piece.from, piece.bytes > 0 && fetch.pixel > 0
+                                   ? fetch.pixel
+                                   : ceil_div(piece.bytes, tile_taps)};
     group_tile_of<T>(width, count)(tile);
     if (!quick && tile.last)
       for (int64_t i = 0; i < tile.filters; ++i)
@@ -339,10 +366,26 @@ void group_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
   const GroupPacked<T> packed = group_packed<T>(problem, blocks, operands.packed);
   const GroupScratch<T> scratch = group_scratch<T>(problem, blocks, operands.scratch);
   const int64_t step = blocks.band.row_step;
-  int64_t filled = -1;
+  const int64_t together = problem.x.c == 1 ? groups_of_line<T>(problem, blocks) : 1;
+  const auto item_at = [&](int64_t index) {
+    return together > 1 ? item_of_line(problem, blocks, together, index)
+                        : item_of(problem, blocks, index);
+  };
+  // The groups whose bands hold the block of `filled`, and the next one's place.
+  Item filled{};
+  int64_t filled_groups = 0;
+  Fetch next_line{};  // the next of them
+  const int64_t places = items_of(problem, blocks) / (problem.groups * blocks.filter_blocks);
+  const auto is_filled = [&](const Item& item) {
+    const int64_t further = item.group - filled.group;
+    return further >= 0 && further < filled_groups && blocks.band_channels == blocks.channels &&
+           item.place - filled.place == further * places;
+  };
   for (int64_t index = begin; index < end; ++index) {
-    const Item item = item_of(problem, blocks, index);
+    const Item item = item_at(index);
     const BandBlock& block = item.block;
+    T* const band =
+        scratch.band + item.group % together * blocks.band_channels * blocks.band.channel;
     GroupTile<T> tile{};
     tile.offset = packed.offset;
     tile.w = packed.w +
@@ -350,21 +393,31 @@ void group_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
     tile.runs = scratch.runs;
     for (int64_t c0 = 0; c0 < blocks.channels; c0 += blocks.band_channels) {
       const int64_t c1 = lesser(c0 + blocks.band_channels, blocks.channels);
-      if (item.place != filled || blocks.band_channels < blocks.channels)
-        fill_vectors(problem, blocks, item, operands, c0, c1 - c0, scratch.band);
-      filled = item.place;
+      if (!is_filled(item)) {
+        // Those of the line that this range still needs.
+        filled = item;
+        filled_groups =
+            lesser(lesser(together - item.group % together, problem.groups - item.group),
+                   ceil_div(end - index, blocks.filter_blocks));
+        fill_vectors(problem, blocks, item, operands, c0, filled_groups * (c1 - c0), band);
+        const int64_t next = index - item.filter_block + filled_groups * blocks.filter_blocks;
+        next_line = together > 1 && next < end
+                        ? fetch_pixels<T>(problem, blocks, item_at(next), operands, packed.taps)
+                        : Fetch{};
+      }
       tile.first = c0 == 0;
       tile.last = c1 == blocks.channels;
       const int64_t vecs = block.rows * ceil_div(block.columns, kLanes<T>);
       const int64_t tiles = ceil_div(vecs, group_vecs(int(packed.width)));
-      Fetch fetch{};
+      Fetch of_item{};
+      Fetch& fetch = together > 1 ? next_line : of_item;
       if (!tile.last) {
-        fetch = fetch_x<T>(problem, blocks, item, operands, c1,
-                           lesser(blocks.band_channels, blocks.channels - c1), tiles);
+        of_item = fetch_x<T>(problem, blocks, item, operands, c1,
+                             lesser(blocks.band_channels, blocks.channels - c1), tiles);
       } else if (index + 1 < end) {
-        const Item next = item_of(problem, blocks, index + 1);
-        if (next.place != filled || blocks.band_channels < blocks.channels)
-          fetch = fetch_x<T>(problem, blocks, next, operands, 0, blocks.band_channels, tiles);
+        const Item next = item_at(index + 1);
+        if (!is_filled(next))
+          of_item = fetch_x<T>(problem, blocks, next, operands, 0, blocks.band_channels, tiles);
       }
       const auto rows_met = [&](int64_t row) {
         const int64_t from = greater(0, block.begin - row * step);
@@ -378,7 +431,7 @@ void group_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
         }
         tile.runs_end = scratch.runs + list_runs(problem, blocks, c0, c1, met.first,
                                                  met.first + met.taps, scratch.runs);
-        group_rows(problem, operands, blocks, item, scratch, row, next, tile, fetch);
+        group_rows(problem, operands, blocks, item, scratch, band, row, next, tile, fetch);
       }
     }
   }

@@ -54,8 +54,9 @@ CK_INLINE int64_t image_axes(int64_t in, int64_t out, int64_t taps, int64_t befo
 // from tiles of both directions.
 template <class T>
 bool is_image(const Problem& problem) {
-  return problem.c == problem.groups && problem.k == problem.groups && problem.groups < kLanes<T> &&
-         problem.r > 1 && problem.s > 1 && max_of(problem.r, problem.s) <= kMostImage;
+  return problem.x_layout == kNchw && problem.y_layout == kNchw && problem.c == problem.groups &&
+         problem.k == problem.groups && problem.groups < kLanes<T> && problem.r > 1 &&
+         problem.s > 1 && max_of(problem.r, problem.s) <= kMostImage;
 }
 
 // Looks at neither n nor strides.

@@ -25,8 +25,6 @@ CK_INLINE int64_t spectrum_step(int64_t tiles, int64_t vectors) {
   return (tiles * vectors | 1) * 2 * kLanes<T>;
 }
 
-// Frequencies whose products make an item.
-constexpr int64_t kItemFrequencies = 8;
 // The weights of one frequency, in scalars.
 template <class T>
 CK_INLINE int64_t weights_of_frequency(const Tiling& tiling) {

@@ -64,6 +64,13 @@ CK_INLINE int64_t filter_of(const Problem& problem, const Tiling& tiling, int64_
   return filter < filters ? unit * filters + filter : -1;
 }
 
+// The distance from channel 0, or filter 0, in planes or in blocks of channels.
+CK_INLINE int64_t place_of(const Problem& problem, int64_t layout, const Strides& strides,
+                           int64_t channel) {
+  return layout == kNchw ? channel * strides.c
+                         : channel / problem.block * strides.c + channel % problem.block;
+}
+
 // Which tile a lane of a tile vector is. May lie beyond the last.
 CK_INLINE void tile_of(const Tiling& tiling, int64_t lane, int64_t lanes, int64_t row,
                        int64_t column, int64_t& tile_row, int64_t& tile_column) {
@@ -106,12 +113,13 @@ CK_INLINE void interleave(const T* const* from, int64_t real, int64_t offset, in
 // padding.
 template <class T>
 struct Strip {
-  int64_t channel[kLanes<T>], first_row[kLanes<T>], first_column[kLanes<T>];
+  int64_t place[kLanes<T>], first_row[kLanes<T>], first_column[kLanes<T>];
   int64_t count, left, right;
   int64_t real;               // lanes; those that pad come last
   bool same;                  // all lanes are of one tile
   bool ahead;                 // rows are fetched early
-  bool beside;                // and their channels side by side, as in NHWC: vectors already
+  bool planes;                // with pixels side by side
+  bool beside;                // channels side by side, as in NHWC or nchwc: vectors already
   const T* plane[kLanes<T>];  // where lanes can be read as they stand: row 0, column `left`
 };
 template <class T>
@@ -120,13 +128,15 @@ CK_INLINE Strip<T> strip_of(const Problem& problem, const Tiling& tiling, const 
   Strip<T> strip;
   strip.count = count;
   strip.real = 0;
+  int64_t channel[kLanes<T>];
   for (int l = 0; l < kLanes<T>; ++l) {
     int64_t tile_row, tile_column;
     tile_of(tiling, l, kLanes<T>, row, column, tile_row, tile_column);
-    strip.channel[l] = channel_of<T>(problem, tiling, unit, vector, l);
+    channel[l] = channel_of<T>(problem, tiling, unit, vector, l);
+    strip.place[l] = place_of(problem, problem.x_layout, problem.x, channel[l]);
     strip.first_row[l] = tiling.rows.begin + tile_row * tiling.rows.step;
     strip.first_column[l] = tiling.columns.begin + tile_column * tiling.columns.step;
-    if (strip.channel[l] >= 0) strip.real = l + 1;
+    if (channel[l] >= 0) strip.real = l + 1;
   }
   strip.same = tiling.lanes != kTiles;
   strip.ahead = !tiling.fused;
@@ -134,11 +144,14 @@ CK_INLINE Strip<T> strip_of(const Problem& problem, const Tiling& tiling, const 
   strip.right = strip.same
                     ? max_of(strip.left, min_of(problem.w - strip.first_column[0], strip.count))
                     : strip.count;
-  strip.beside = strip.same && strip.real > 0 && problem.x.c == 1 &&
-                 strip.channel[strip.real - 1] - strip.channel[0] == strip.real - 1;
+  strip.planes = problem.x_layout == kNchw && problem.x.w == 1;
+  const int64_t last = strip.real - 1;
+  const auto block = [&](int64_t lane) CK_LAMBDA { return channel[lane] / problem.block; };
+  const bool together =
+      problem.x_layout == kNchw ? problem.x.c == 1 : last >= 0 && block(last) == block(0);
+  strip.beside = strip.same && last >= 0 && together && channel[last] - channel[0] == last;
   for (int l = 0; l < strip.real; ++l)
-    strip.plane[l] =
-        x + strip.channel[l] * problem.x.c + (strip.first_column[l] + strip.left) * problem.x.w;
+    strip.plane[l] = x + strip.place[l] + (strip.first_column[l] + strip.left) * problem.x.w;
   return strip;
 }
 
@@ -157,10 +170,9 @@ CK_INLINE void gather_column(const Problem& problem, const T* x, const Strip<T>&
                              int64_t column, T* to) {
   const int64_t source = source_column(problem, strip.first_column[0] + column);
   if (source < 0) return store(to, Vec<T>{});
-  for (int l = 0; l < kLanes<T>; ++l)
-    to[l] = l < strip.real
-                ? x[strip.channel[l] * problem.x.c + row * problem.x.h + source * problem.x.w]
-                : T(0);
+  const T* from = x + row * problem.x.h + source * problem.x.w;
+  if (strip.beside) return store(to, load_first(from + strip.place[0], strip.real));
+  for (int l = 0; l < kLanes<T>; ++l) to[l] = l < strip.real ? from[strip.place[l]] : T(0);
 }
 
 // count vectors of lanes that stand side by side, `step` apart; the lanes from `real` on are zeros.
@@ -182,7 +194,7 @@ CK_NOINLINE bool gather_row(const Problem& problem, const T* x, const Strip<T>& 
   const int64_t left = strip.left, right = strip.right;
   T* to = memory.line;
   if (strip.same && source < 0) return false;
-  if (strip.same && problem.x.w == 1) {
+  if (strip.same && strip.planes) {
     if (strip.ahead && source + kRowsAhead < problem.h)
       for (int l = 0; l < strip.real; ++l)
         fetch<false>(strip.plane[l] + (source + kRowsAhead) * problem.x.h, right - left);
@@ -200,10 +212,10 @@ CK_NOINLINE bool gather_row(const Problem& problem, const T* x, const Strip<T>& 
     for (int l = 0; l < strip.real; ++l) {
       const int64_t at = source_row(problem, strip.first_row[l] + i);
       const int64_t begin = strip.first_column[l] + left;
-      if (problem.x.w == 1 && at >= 0 && begin >= 0 && begin + right - left <= problem.w) {
+      if (strip.planes && at >= 0 && begin >= 0 && begin + right - left <= problem.w) {
         from[l] = strip.plane[l] + at * problem.x.h;
       } else {
-        read_row(problem, x, strip.channel[l], strip.first_row[l] + i, begin, right - left,
+        read_row(problem, x + strip.place[l], 0, strip.first_row[l] + i, begin, right - left,
                  memory.rows + l * width);
         from[l] = memory.rows + l * width;
       }
@@ -238,6 +250,78 @@ void forward_rows(const Problem& problem, const Tiling& tiling, const TileFft<T>
   }
 }
 
+// The lanes of an out vector are neighbours in a block of channels: they are stored as they stand.
+// `first`: its filter of lane 0. Lanes past the last filter hold zero.
+template <class T>
+CK_NOINLINE void store_block(const Problem& problem, const Tiling& tiling, const Operands& operands,
+                             int64_t first, int64_t row, int64_t column,
+                             const TileMemory<T>& memory, Span span) {
+  const TileFft<T> fft = image_tile_fft<T>(tiling.rows, tiling.columns);
+  const Epilogue& epilogue = operands.epilogue;
+  const Bounds<T> bounds = bounds_of<T>(epilogue);
+  const Vec<T> low = splat(bounds.low), high = splat(bounds.high);
+  const int64_t p = row * tiling.rows.step, q = column * tiling.columns.step;
+  const int64_t rows = min_of(tiling.rows.step, problem.p - p);
+  const int64_t columns = min_of(tiling.columns.step, problem.q - q);
+  const auto place = [&](const Strides& strides) CK_LAMBDA {
+    return place_of(problem, kNchwc, strides, first) + p * strides.h + q * strides.w;
+  };
+  T* y = static_cast<T*>(operands.y) + place(problem.y);
+  const T* residual = static_cast<const T*>(epilogue.residual);
+  if (residual) residual += place(problem.residual);
+  const int64_t real = min_of(problem.k - first, kLanes<T>);
+  // Vectors of the last block that have no filter.
+  const int64_t empty =
+      first + real == problem.k ? (problem.block - first % problem.block) / kLanes<T> - 1 : 0;
+  const T* biases = static_cast<const T*>(epilogue.bias);
+  const Vec<T> bias = biases ? load_first(biases + first, real) : Vec<T>{};
+  typename SimdType<T>::index kept;
+  for (int l = 0; l < kLanes<T>; ++l) kept[l] = l < real ? -1 : 0;
+  for (int64_t i = span.begin; i < min_of(rows, span.end); ++i) {
+    inverse_row(fft, memory.work, i, memory.line);
+    const T* more = residual ? residual + i * problem.residual.h : nullptr;
+    for (int64_t j = 0; !bounds.any && j < columns; ++j) {
+      Vec<T> v = load(memory.line + j * kLanes<T>) + bias;
+      if (more) v += load(more + j * problem.residual.w);
+      store(memory.line + j * kLanes<T>, v);
+    }
+    if (!bounds.any)
+      activate(epilogue.activation, epilogue.a, epilogue.b, memory.line, columns * kLanes<T>);
+    for (int64_t j = 0; j < columns; ++j) {
+      Vec<T> v = load(memory.line + j * kLanes<T>);
+      if (bounds.any) {
+        v += bias;
+        if (more) v += load(more + j * problem.residual.w);
+        v = bounded<T>(low, high, v);
+      }
+      if (real < kLanes<T>) v = kept ? v : Vec<T>{};
+      T* to = y + i * problem.y.h + j * problem.y.w;
+      store(to, v);
+      for (int64_t vector = 1; vector <= empty; ++vector) store(to + vector * kLanes<T>, Vec<T>{});
+    }
+  }
+}
+
+// A row of a filter that is finished alone. Behind the last filter of a block, zeros.
+template <class T>
+CK_NOINLINE void finish_lane(const Problem& problem, const Operands& operands, int64_t filter,
+                             int64_t row, int64_t column, T* sums, int64_t count) {
+  const auto shift = [&](const Strides& strides) CK_LAMBDA {
+    return place_of(problem, problem.y_layout, strides, filter) - filter * strides.c;
+  };
+  Operands lane = operands;
+  T* y = static_cast<T*>(operands.y) + shift(problem.y);
+  const T* residual = static_cast<const T*>(operands.epilogue.residual);
+  lane.y = y;
+  if (residual) lane.epilogue.residual = residual + shift(problem.residual);
+  finish_row(problem, lane, filter, row, column, sums, count);
+  if (problem.y_layout == kNchw || filter + 1 < problem.k) return;
+  y += filter * problem.y.c + row * problem.y.h + column * problem.y.w;
+  for (int64_t j = 0; j < count; ++j)
+    for (int64_t l = 1; l < problem.block - filter % problem.block; ++l)
+      y[j * problem.y.w + l] = T(0);
+}
+
 // The epilogue and the store of some rows of one out vector of a tile whose columns stand in
 // memory.work.
 template <class T>
@@ -247,10 +331,12 @@ CK_NOINLINE void store_tile(const Problem& problem, const Tiling& tiling, const 
   const TileFft<T> fft = image_tile_fft<T>(tiling.rows, tiling.columns);
   const Epilogue& epilogue = operands.epilogue;
   const T* residual = static_cast<const T*>(epilogue.residual);
-  const bool contiguous = problem.y.w == 1 && (!residual || problem.residual.w == 1);
+  const bool planes = problem.y_layout == kNchw;
+  const bool contiguous = planes && problem.y.w == 1 && (!residual || problem.residual.w == 1);
   const bool ahead = contiguous && !tiling.fused;
   int64_t filter[kLanes<T>], p[kLanes<T>], q[kLanes<T>], rows[kLanes<T>], columns[kLanes<T>],
       most = 0;
+  int64_t neighbours = 0;  // lanes that hold the filters that follow lane 0's
   T* to[kLanes<T>];
   const T* add[kLanes<T>];
   T bias[kLanes<T>];
@@ -258,6 +344,7 @@ CK_NOINLINE void store_tile(const Problem& problem, const Tiling& tiling, const 
     int64_t tile_row, tile_column;
     tile_of(tiling, l, kLanes<T>, row, column, tile_row, tile_column);
     filter[l] = filter_of<T>(problem, tiling, unit, vector, l);
+    if (neighbours == l && filter[l] == filter[0] + l) neighbours = l + 1;
     p[l] = tile_row * tiling.rows.step;
     q[l] = tile_column * tiling.columns.step;
     const bool real =
@@ -273,6 +360,9 @@ CK_NOINLINE void store_tile(const Problem& problem, const Tiling& tiling, const 
                             q[l] * problem.residual.w
                       : nullptr;
   }
+  const bool block = neighbours == kLanes<T> || filter[0] + neighbours == problem.k;
+  if (!planes && block && filter[0] % kLanes<T> == 0)
+    return store_block(problem, tiling, operands, filter[0], row, column, memory, span);
   const int64_t width = whole_vectors<T>(tiling.columns.size);
   for (int64_t i = span.begin; i < min_of(most, span.end); ++i) {
     for (int l = 0; ahead && l < kLanes<T>; ++l)
@@ -302,8 +392,8 @@ CK_NOINLINE void store_tile(const Problem& problem, const Tiling& tiling, const 
     if (contiguous) continue;
     for (int l = 0; l < kLanes<T>; ++l)
       if (i < rows[l])
-        finish_row(problem, operands, filter[l], p[l] + i, q[l], memory.rows + l * width,
-                   columns[l]);
+        finish_lane(problem, operands, filter[l], p[l] + i, q[l], memory.rows + l * width,
+                    columns[l]);
   }
 }
 

@@ -259,6 +259,7 @@ double cost(const Tiling& tiling) {
 template <class T>
 Tiling tiling_of(const Problem& problem) {
   const bool zeros = problem.padding_mode == kZeros;
+  const bool planes = problem.x_layout == kNchw && problem.y_layout == kNchw;
   Axis rows[kMostAxes], columns[kMostAxes];
   const int64_t row_count =
       axes_of<T>(problem.h, problem.p, problem.r, problem.pad_top, zeros, rows);
@@ -270,6 +271,7 @@ Tiling tiling_of(const Problem& problem) {
     for (int64_t j = 0; j < column_count; ++j)
       for (int64_t lanes = kFilters; lanes <= kGroups; ++lanes) {
         if (lanes == kGroups && problem.groups == 1) continue;
+        if (lanes == kTiles && !planes) continue;  // a block's pixels hold its channels
         Tiling tiling{};
         tiling.lanes = Lanes(lanes);
         tiling.rows = rows[i];

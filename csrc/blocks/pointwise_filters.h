@@ -16,6 +16,10 @@ constexpr int kPixels = kRegisters == 32 ? 14 : kFma ? 6 : 4;
 constexpr int kPanelVecs = 2;
 constexpr int64_t kPart = kRegisters == 32 ? 28 : 24;
 constexpr int64_t kBlockBytes = 512 << 10;
+// Channels that all tiles of a part multiply before the next ones come, where there are more than
+// kPartial: their weights and lines of x, each of which holds pixels of several tiles, stay in the
+// first level of cache.
+constexpr int64_t kFilterDepth = kRegisters == 32 ? 128 : kPartial;
 template <class T>
 constexpr int64_t kPanel = kPanelVecs * kLanes<T>;
 // Pixels of a part with room for whole vectors.
@@ -77,9 +81,17 @@ CK_NOINLINE void filter_prepare(const Problem& problem, const void* w, void* pac
 }
 
 template <class T, int kRows>
-CK_NOINLINE void filter_tile(const Product<T>& of, T* sums) {
+CK_NOINLINE void filter_tile(const Product<T>& of, bool first, T* sums) {
   Vec<T> sum[kRows][kPanelVecs];
   product<T, kRows, kPanelVecs, false>(of, nullptr, 0, sum);
+  if (!first) {
+    CK_UNROLL(32)
+    for (int i = 0; i < kRows; ++i) {
+      CK_UNROLL(8)
+      for (int v = 0; v < kPanelVecs; ++v)
+        sum[i][v] += load(sums + (i * kPanelVecs + v) * kLanes<T>);
+    }
+  }
   CK_UNROLL(32)
   for (int i = 0; i < kRows; ++i) {
     CK_UNROLL(8)
@@ -87,9 +99,9 @@ CK_NOINLINE void filter_tile(const Product<T>& of, T* sums) {
   }
 }
 template <class T, int kRows>
-CK_INLINE void filter_tile_of(int64_t rows, const Product<T>& of, T* sums) {
-  if (rows == kRows) return filter_tile<T, kRows>(of, sums);
-  if constexpr (kRows > 1) filter_tile_of<T, kRows - 1>(rows, of, sums);
+CK_INLINE void filter_tile_of(int64_t rows, const Product<T>& of, bool first, T* sums) {
+  if (rows == kRows) return filter_tile<T, kRows>(of, first, sums);
+  if constexpr (kRows > 1) filter_tile_of<T, kRows - 1>(rows, of, first, sums);
 }
 // Finishes and stores count pixels of up to kPanel filters, turned on the way from sums to y.
 template <class T, bool kWhole>
@@ -161,25 +173,28 @@ CK_NOINLINE void filter_run(const Problem& problem, int64_t, int64_t begin, int6
       copied = block;
     }
     const T* a = in_x ? x + first : parts.copy + (part - part_begin) * problem.c * kPartRoom<T>;
+    const int64_t a_depth = in_x ? problem.x.c : kPartRoom<T>;
     const T* b = static_cast<const T*>(operands.packed) + panel * kPanel<T> * problem.c;
     const int64_t tiles = (count + kPixels - 1) / kPixels;
-    // The next panel, an equal share with every tile of this one.
+    // The next panel, an equal share with every channel of this one.
+    const T* const next = b + kPanel<T> * problem.c;
     const int64_t lines = panel + 1 < grid.panels ? kPanel<T> * problem.c / kLine<T> : 0;
-    const int64_t shares = (part_end - part_begin) * tiles;
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      const int64_t at = count * tile / tiles, rows = count * (tile + 1) / tiles - at;
-      const int64_t share = (part - part_begin) * tiles + tile, line = lines * share / shares;
-      Product<T> of{a + at,
-                    in_x ? problem.x.c : kPartRoom<T>,
-                    b,
-                    kPanel<T>,
-                    kPanel<T> - kLanes<T>,
-                    problem.c,
-                    nullptr,
-                    {}};
-      const int64_t here = lines * (share + 1) / shares - line;
-      of.fetch = {b + kPanel<T> * problem.c + line * kLine<T>, here + 1, 0, 0, here};
-      filter_tile_of<T, kPixels>(rows, of, parts.sums + at * kPanel<T>);
+    const int64_t depths = (part_end - part_begin) * tiles * problem.c;
+    int64_t depth = (part - part_begin) * tiles * problem.c, line = lines * depth / depths;
+    for (int64_t c = 0, channels; c < problem.c; c += channels) {
+      channels = problem.c <= kPartial          ? problem.c
+                 : problem.c - c < kFilterDepth ? problem.c - c
+                                                : kFilterDepth;
+      for (int64_t tile = 0; tile < tiles; ++tile) {
+        const int64_t at = count * tile / tiles, rows = count * (tile + 1) / tiles - at;
+        Product<T> of{a + at + c * a_depth,  a_depth,  b + c * kPanel<T>, kPanel<T>,
+                      kPanel<T> - kLanes<T>, channels, nullptr,           {}};
+        depth += channels;
+        const int64_t here = lines * depth / depths - line;
+        of.fetch = {next + line * kLine<T>, here + 1, 0, 0, here};
+        line += here;
+        filter_tile_of<T, kPixels>(rows, of, c == 0, parts.sums + at * kPanel<T>);
+      }
     }
     const int64_t filter = panel * kPanel<T>;
     const int64_t filters = problem.k - filter < kPanel<T> ? problem.k - filter : kPanel<T>;

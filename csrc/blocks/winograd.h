@@ -6,9 +6,8 @@
 // product per point. What winograd_f2 and winograd_f4 share, templated on the tile.
 #pragma once
 #include "arena.h"
-#include "epilogue.h"
 #include "gemm.h"
-#include "turn.h"
+#include "winograd_lanes.h"
 #include "winograd_tiles.h"
 #include "winograd_transforms.h"
 
@@ -66,11 +65,14 @@ CK_INLINE Parts parts_of(const Blocking& b, bool half, bool own_inputs, void* ba
   return parts;
 }
 
-// Stores pixels[row][column][kWide] of kWide filters, by way of planes[kWide][plane]. As one run
+// Stores pixels[row][column][kWide] of kWide filters, by way of planes[kWide][plane]: as one run
 // per filter where rows follow one another in y too: rows of a few pixels are dear.
 CK_INLINE void finish_pixels(const Problem& problem, const Operands& operands, int64_t filter,
                              int64_t row, int64_t rows, int64_t column, int64_t columns,
                              const float* pixels, float* planes, int64_t plane) {
+  if (problem.y_layout == kNchwc)
+    return finish_block_pixels(problem, operands, filter, row, rows, column, columns, pixels,
+                               planes);
   const Strides &y = problem.y, &residual = problem.residual;
   const bool joined = y.w == 1 && y.h == columns &&
                       (!operands.epilogue.residual || (residual.w == 1 && residual.h == columns));
@@ -85,20 +87,25 @@ CK_INLINE void finish_pixels(const Problem& problem, const Operands& operands, i
         finish_row(problem, operands, filter + f, row + i, column, planes + i * columns, columns);
 }
 
-// ---- the three steps: on a piece, some neighbouring tiles of a block from `tile` on ----
+// ---- the three steps: on a piece, a rectangle of the tiles that `places` tells of ----
 
-// Rows kFirst to kFirst + kRows - 1 of the points of the tile whose inputs begin at `from`.
-// By one or two, since both transforms of these fit into registers; pairs of points share sums.
+CK_INLINE int64_t tile_in(const Blocking& b, const Places& places, const Block& piece) {
+  return piece.row * b.columns.tiles + piece.column - places.first;
+}
+
+// Rows kFirst to kFirst + kRows - 1 of the points of the tile whose inputs begin at `from`, rows of
+// them `pitch` floats apart. By one or two, since both transforms of these fit into registers;
+// pairs of points share sums.
 template <class Tile, int kFirst, int kRows>
-CK_INLINE void transform_points(const float* from, int64_t place, int64_t last, int64_t input_point,
-                                float*& to) {
+CK_INLINE void transform_points(const float* from, int64_t pitch, int64_t place, int64_t last,
+                                int64_t input_point, float*& to) {
   constexpr int n = Tile::kPoints;
   Vec<float> half[kRows][n];
   CK_UNROLL(6)
   for (int j = 0; j < n; ++j) {
     Vec<float> d[n], v[n];
     CK_UNROLL(6)
-    for (int i = 0; i < n; ++i) d[i] = load(from + (i * strip_pitch<Tile>() + j) * kWide);
+    for (int i = 0; i < n; ++i) d[i] = load(from + i * pitch + j * kWide);
     transform_input(Tile{}, d, v);
     CK_UNROLL(2)
     for (int i = 0; i < kRows; ++i) half[i][j] = v[kFirst + i];
@@ -114,21 +121,35 @@ CK_INLINE void transform_points(const float* from, int64_t place, int64_t last, 
   }
 }
 template <class Tile, int kFirst = 1>
-CK_INLINE void transform_pairs(const float* from, int64_t place, int64_t last, int64_t input_point,
-                               float*& to) {
+CK_INLINE void transform_pairs(const float* from, int64_t pitch, int64_t place, int64_t last,
+                               int64_t input_point, float*& to) {
   if constexpr (kFirst < Tile::kPoints - 1) {
-    transform_points<Tile, kFirst, 2>(from, place, last, input_point, to);
-    transform_pairs<Tile, kFirst + 2>(from, place, last, input_point, to);
+    transform_points<Tile, kFirst, 2>(from, pitch, place, last, input_point, to);
+    transform_pairs<Tile, kFirst + 2>(from, pitch, place, last, input_point, to);
   }
+}
+// All points of a tile.
+template <class Tile>
+CK_INLINE void transform_tile(const float* from, int64_t pitch, const Places& places, int64_t tile,
+                              int64_t input_point, float* to) {
+  constexpr int n = Tile::kPoints;
+  // Unknown to the compiler, which would keep a distance for each point in memory.
+  asm("" : "+r"(input_point));
+  const int64_t place = places.at[0][tile], last = places.at[2][tile];
+  transform_points<Tile, 0, 1>(from, pitch, place, last, input_point, to);
+  transform_pairs<Tile>(from, pitch, place, last, input_point, to);
+  if (places.at[1][tile] >= 0)
+    transform_points<Tile, n - 1, 1>(from, pitch, places.at[1][tile], places.at[3][tile],
+                                     input_point, to);
 }
 
 template <class Tile>
 CK_NOINLINE void transform_inputs(const Problem& problem, const float* x, const Blocking& b,
                                   const Places& places, const Parts& parts, const Block& piece,
-                                  int64_t tile, int64_t channel_block) {
+                                  int64_t channel_block) {
   constexpr int n = Tile::kPoints;
   constexpr int64_t pitch = strip_pitch<Tile>() * kWide;
-  const int64_t channel = channel_block * kWide;
+  const int64_t channel = channel_block * kWide, tile = tile_in(b, places, piece);
   const int64_t channels = problem.c - channel < kWide ? problem.c - channel : kWide;
   float* to = parts.inputs + channel_block * b.tiles * kWide;
   const int64_t strips = (piece.columns + kStripTiles - 1) / kStripTiles;
@@ -152,15 +173,7 @@ CK_NOINLINE void transform_inputs(const Problem& problem, const float* x, const 
         const int64_t at = tile + i * piece.columns + j;
         const float* from =
             parts.pixels + (tile_begin<Tile>(b.columns, piece.column + j) - left) * kWide;
-        // Unknown to the compiler, which would keep a distance for each point in memory.
-        int64_t step = parts.input_point;
-        asm("" : "+r"(step));
-        float* point = to;
-        const int64_t place = places.at[0][at], last = places.at[2][at];
-        transform_points<Tile, 0, 1>(from, place, last, step, point);
-        transform_pairs<Tile>(from, place, last, step, point);
-        if (places.at[1][at] >= 0)
-          transform_points<Tile, n - 1, 1>(from, places.at[1][at], places.at[3][at], step, point);
+        transform_tile<Tile>(from, pitch, places, at, parts.input_point, to);
       }
     }
   }
@@ -327,30 +340,36 @@ CK_NOINLINE void multiply_half(const Problem& problem, const Blocking& b, const 
     }
 }
 
+// The sums of a tile, transformed vertically.
+template <class Tile>
+CK_INLINE void half_outputs(const Places& places, int64_t tile, int64_t sum_point,
+                            const float* sums, Vec<float> (&half)[Tile::kPoints][Tile::kOutputs]) {
+  constexpr int n = Tile::kPoints;
+  CK_UNROLL(6)
+  for (int column = 0; column < n; ++column) {
+    const int place = places.at[2 * (column == n - 1)][tile];
+    const int last = places.at[2 * (column == n - 1) + 1][tile];
+    Vec<float> d[n];
+    CK_UNROLL(6)
+    for (int row = 0; row < n; ++row) {
+      const int at = row == n - 1 ? last : place;
+      d[row] = at < 0 ? Vec<float>{} : load(sums + (row * n + column) * sum_point + at * kGroup);
+    }
+    transform_output(Tile{}, d, half[column]);
+  }
+}
 template <class Tile>
 CK_NOINLINE void transform_outputs(const Problem& problem, const Operands& operands,
                                    const Blocking& b, const Places& places, const Parts& parts,
-                                   const Block& piece, int64_t tile, const float* sums,
-                                   int64_t filter) {
+                                   const Block& piece, const float* sums, int64_t filter) {
   constexpr int n = Tile::kPoints, m = Tile::kOutputs;
+  int64_t tile = tile_in(b, places, piece);
   const int64_t left = tile_begin<Tile>(b.columns, piece.column);
   const int64_t width = tile_begin<Tile>(b.columns, piece.column + piece.columns) - left;
   for (int64_t i = piece.row; i < piece.row + piece.rows; ++i) {
     for (int64_t j = piece.column; j < piece.column + piece.columns; ++j, ++tile) {
       Vec<float> half[n][m];
-      CK_UNROLL(6)
-      for (int column = 0; column < n; ++column) {
-        const int place = places.at[2 * (column == n - 1)][tile];
-        const int last = places.at[2 * (column == n - 1) + 1][tile];
-        Vec<float> d[n];
-        CK_UNROLL(6)
-        for (int row = 0; row < n; ++row) {
-          const int at = row == n - 1 ? last : place;
-          d[row] = at < 0 ? Vec<float>{}
-                          : load(sums + (row * n + column) * parts.sum_point + at * kGroup);
-        }
-        transform_output(Tile{}, d, half[column]);
-      }
+      half_outputs<Tile>(places, tile, parts.sum_point, sums, half);
       const int64_t begin = tile_begin<Tile>(b.columns, j);
       const int64_t columns = tile_begin<Tile>(b.columns, j + 1) - begin;
       float* to = parts.pixels + (begin - left) * kWide;
@@ -377,25 +396,6 @@ CK_NOINLINE void transform_outputs(const Problem& problem, const Operands& opera
 // Packed numbers per filter and channel.
 template <class Tile, bool kHalf>
 constexpr int64_t kFilterWeights = Tile::kPoints * (kHalf ? 3 : Tile::kPoints);
-
-// kVecs vectors of filters at a piece.
-template <class Tile, bool kHalf, int kVecs>
-CK_INLINE void filter_piece(const Problem& problem, const Operands& operands, const Blocking& b,
-                            const Places& places, const Parts& parts, const Block& piece,
-                            int64_t tile, int64_t filter) {
-  const Range range = {tile, tile + piece.rows * piece.columns};
-  const int64_t group = filter / kGroup, lane = filter % kGroup;
-  const float* weights = static_cast<const float*>(operands.packed) +
-                         kFilterWeights<Tile, kHalf> * problem.c * group * kGroup + lane;
-  const bool last = group == b.groups - 1;
-  if constexpr (kHalf)
-    multiply_half<Tile, kVecs>(problem, b, places, parts, range, weights, last);
-  else
-    multiply_full<Tile>(problem, b, places, parts, range, weights, last);
-  for (int64_t part = 0; part < kVecs * kWide && filter + part < problem.k; part += kWide)
-    transform_outputs<Tile>(problem, operands, b, places, parts, piece, tile, parts.sums + part,
-                            filter + part);
-}
 
 // u[row of points][column] (kHalf: column of the filter) of channel c and a vector of filters.
 // Filters past k are zero.

@@ -22,7 +22,7 @@ CK_INLINE DoubleBlocking double_blocking_of(const Problem& problem) {
   b.columns = axis_of<F4>(problem.q);
   b.column_blocks = (b.columns.tiles + kRowTiles - 1) / kRowTiles;
   b.block_columns = (b.columns.tiles + b.column_blocks - 1) / b.column_blocks;
-  b.groups = (problem.k + kWide - 1) / kWide;
+  b.groups = (filters_of(problem) + kWide - 1) / kWide;
   return b;
 }
 
@@ -53,8 +53,9 @@ CK_NOINLINE void transform_double(const Problem& problem, const float* x, const 
   const int64_t left = tile_begin<F4>(b.columns, block.column);
   const int64_t width = tile_begin<F4>(b.columns, block.column + block.columns - 1) + n - left;
   for (int64_t c = 0; c < problem.c; ++c) {
+    const float* plane = x + channel_at(problem, problem.x_layout, problem.x, c);
     for (int i = 0; i < n; ++i)
-      read_row(problem, x, c, top + i, left - problem.pad_left, width,
+      read_row(problem, plane, 0, top + i, left - problem.pad_left, width,
                parts.band + i * parts.pitch);
     for (int64_t tile = 0; tile < block.columns; ++tile) {
       const float* from = parts.band + tile_begin<F4>(b.columns, block.column + tile) - left;

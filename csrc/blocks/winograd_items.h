@@ -1,10 +1,48 @@
 // Winograd's kernels made of the steps of winograd.h: what their items are, in one phase or two.
 #pragma once
-#include "winograd.h"
+#include "winograd_blocks.h"
 
 namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
+
+// The inputs of some neighbouring cells, of a vector of channels.
+template <class Tile>
+CK_INLINE void input_cells(const Problem& problem, const Operands& operands, const Blocking& b,
+                           const Places& places, const Parts& parts, int64_t cell, int64_t end_cell,
+                           int64_t channel_block) {
+  const float* x = static_cast<const float*>(operands.x);
+  each_piece(b, cell, end_cell, [&](const Block& piece) {
+    if (problem.x_layout == kNchwc)
+      transform_block_inputs<Tile>(problem, x, b, places, parts, piece, channel_block);
+    else
+      transform_inputs<Tile>(problem, x, b, places, parts, piece, channel_block);
+  });
+}
+// kVecs vectors of filters at some neighbouring cells.
+template <class Tile, bool kHalf, int kVecs>
+CK_INLINE void filter_cells(const Problem& problem, const Operands& operands, const Blocking& b,
+                            const Places& places, const Parts& parts, int64_t cell,
+                            int64_t end_cell, int64_t filter) {
+  const Range range = {first_tile(b, cell) - places.first, first_tile(b, end_cell) - places.first};
+  const int64_t group = filter / kGroup, lane = filter % kGroup;
+  const float* weights = static_cast<const float*>(operands.packed) +
+                         kFilterWeights<Tile, kHalf> * problem.c * group * kGroup + lane;
+  const bool last = group == b.groups - 1;
+  if constexpr (kHalf)
+    multiply_half<Tile, kVecs>(problem, b, places, parts, range, weights, last);
+  else
+    multiply_full<Tile>(problem, b, places, parts, range, weights, last);
+  for (int64_t part = 0; part < kVecs * kWide && filter + part < filters_of(problem); part += kWide)
+    each_piece(b, cell, end_cell, [&](const Block& piece) {
+      if (problem.y_layout == kNchwc && operands.epilogue.activation <= kClip)
+        transform_block_outputs<Tile>(problem, operands, b, places, parts, piece, parts.sums + part,
+                                      filter + part);
+      else
+        transform_outputs<Tile>(problem, operands, b, places, parts, piece, parts.sums + part,
+                                filter + part);
+    });
+}
 
 // ---- the kernel: kHalf says which of the two packings of the weights ----
 
@@ -62,37 +100,31 @@ void blocks_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
     const int64_t whole = share == 0 ? left / shares : 0;
     const Block block = block_at(b, item / shares, whole > 0 ? whole : 1);
     const int64_t stop = whole > 0 || shares - share < left ? shares : share + left;
-    find_places(b, block, places);
+    const int64_t cell = item / shares, end_cell = cell + block.cells;
+    find_places(b, first_tile(b, cell), block.rows * block.columns, places);
     for (int64_t i = 0; i < b.channel_blocks; ++i)
-      transform_inputs<Tile>(problem, static_cast<const float*>(operands.x), b, places, parts,
-                             block, 0, i);
+      input_cells<Tile>(problem, operands, b, places, parts, cell, end_cell, i);
     for (int64_t group = share * kShared; group < stop * kShared && group < b.groups; ++group)
-      filter_piece<Tile, false, 2>(problem, operands, b, places, parts, block, 0, group * kGroup);
+      filter_cells<Tile, false, 2>(problem, operands, b, places, parts, cell, end_cell,
+                                   group * kGroup);
     item += whole > 0 ? block.cells * shares : stop - share;
   }
 }
 
 // Two phases, for small images: all inputs are transformed once, whatever the number of threads.
-// Items: a unit of cells of a block, for each of its blocks of channels, then for some filters.
-// Neighbouring items of a range are worked on together. Half-transformed weights are finished in
-// every item, so there an item has more cells and fewer filters.
-struct Shared {
-  int64_t blocks, block_cells;
+// The image is cut into bands of cells, as equal as can be, so that two threads mostly read what
+// they wrote. Items: a unit of cells of a band, for each of its blocks of channels, then for some
+// filters. Neighbouring items of a range are worked on together. Half-transformed weights are
+// finished in every item, so there an item has more cells and fewer filters.
+struct Bands {
+  int64_t count, cells;  // of the image
 };
-CK_INLINE Shared shared_of(const Blocking& b) {
-  const int64_t most = b.tiles / b.columns.tiles;  // rows
-  if (most == 0) return {b.rows.tiles * b.cells, 1};
-  const int64_t blocks = (b.rows.tiles + most - 1) / most;
-  return {blocks, (b.rows.tiles + blocks - 1) / blocks * b.cells};
+CK_INLINE Bands bands_of(const Blocking& b) {
+  const int64_t most = b.tiles / b.columns.tiles, cells = b.rows.tiles * b.cells;  // most: rows
+  return {most == 0 ? cells : (b.rows.tiles + most - 1) / most, cells};
 }
-CK_INLINE int64_t units_of(int64_t cells, int64_t unit) { return (cells + unit - 1) / unit; }
-
-template <class Tile, bool kHalf>
-Sizes shared_sizes(const Problem& problem) {
-  const Blocking b = blocking_of<Tile>(problem);
-  const Parts parts = parts_of<Tile>(b, kHalf, false, nullptr);
-  return {packed_bytes<Tile, kHalf>(problem, b),
-          shared_of(b).blocks * parts.block_inputs * int64_t(sizeof(float)), parts.bytes};
+CK_INLINE int64_t band_begin(const Bands& bands, int64_t band) {
+  return bands.cells * band / bands.count;
 }
 // What phase 0 or 1 does for every unit, and the cells of a unit.
 struct Passes {
@@ -102,59 +134,66 @@ template <bool kHalf>
 CK_INLINE Passes passes_of(const Problem& problem, const Blocking& b, int64_t phase) {
   if (phase == 0) return {b.channel_blocks, 1};
   const int64_t filters = kHalf ? kWide : kGroup;
-  return {(problem.k + filters - 1) / filters, kHalf ? 2 : 1};
+  return {(filters_of(problem) + filters - 1) / filters, kHalf ? 2 : 1};
+}
+CK_INLINE int64_t band_units(const Bands& bands, int64_t band, int64_t unit) {
+  return (band_begin(bands, band + 1) - band_begin(bands, band) + unit - 1) / unit;
+}
+
+template <class Tile, bool kHalf>
+Sizes shared_sizes(const Problem& problem) {
+  const Blocking b = blocking_of<Tile>(problem);
+  const Parts parts = parts_of<Tile>(b, kHalf, false, nullptr);
+  return {packed_bytes<Tile, kHalf>(problem, b),
+          bands_of(b).count * parts.block_inputs * int64_t(sizeof(float)), parts.bytes};
 }
 template <class Tile, bool kHalf>
 int64_t shared_items(const Problem& problem, int64_t phase) {
   const Blocking b = blocking_of<Tile>(problem);
-  const Shared shared = shared_of(b);
+  const Bands bands = bands_of(b);
   const Passes passes = passes_of<kHalf>(problem, b, phase);
-  const int64_t last = b.rows.tiles * b.cells - (shared.blocks - 1) * shared.block_cells;
-  return passes.count * ((shared.blocks - 1) * units_of(shared.block_cells, passes.unit) +
-                         units_of(last, passes.unit));
+  int64_t units = 0;
+  for (int64_t i = 0; i < bands.count; ++i) units += band_units(bands, i, passes.unit);
+  return passes.count * units;
 }
 template <class Tile, bool kHalf>
 void shared_run(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
                 const Operands& operands) {
   const Blocking b = blocking_of<Tile>(problem);
-  const Shared shared = shared_of(b);
+  const Bands bands = bands_of(b);
   const Passes passes = passes_of<kHalf>(problem, b, phase);
-  const int64_t block_items = passes.count * units_of(shared.block_cells, passes.unit);
   Parts parts = parts_of<Tile>(b, kHalf, false, operands.scratch);
   Places places;
-  for (int64_t item = begin, placed = -1; item < end;) {
-    const int64_t index = item / block_items, first = index * shared.block_cells;
-    const int64_t rest = b.rows.tiles * b.cells - first;
-    const int64_t cells = rest < shared.block_cells ? rest : shared.block_cells;
-    const int64_t units = units_of(cells, passes.unit), left = end - item;
-    const int64_t pass = item % block_items / units, at = item % block_items % units;
-    const int64_t stop = left < units - at ? at + left : units;
-    // Both vectors of a panel, where a range holds all their cells.
-    const bool pair = kHalf && phase == 1 && at == 0 && pass % 2 == 0 && pass + 1 < passes.count &&
-                      left >= 2 * units;
-    const Block block = block_at(b, first, cells);
-    if (placed != index) find_places(b, block, places);
-    placed = index;
-    parts.inputs = static_cast<float*>(operands.shared) + index * parts.block_inputs;
-    const int64_t end_cell = stop * passes.unit < cells ? stop * passes.unit : cells;
-    for (int64_t cell = at * passes.unit; cell < end_cell;) {
-      const Block piece = block_at(b, first + cell, end_cell - cell);
-      const int64_t tile = (piece.row - block.row) * block.columns + piece.column - block.column;
+  for (int64_t band = 0, done = 0; done < end; ++band) {  // done: items of the bands before
+    const int64_t units = band_units(bands, band, passes.unit), first = band_begin(bands, band);
+    const int64_t band_end = done + units * passes.count, last = band_begin(bands, band + 1);
+    if (begin < band_end) {
+      const int64_t origin = first_tile(b, first);
+      find_places(b, origin, first_tile(b, last) - origin, places);
+    }
+    parts.inputs = static_cast<float*>(operands.shared) + band * parts.block_inputs;
+    while (begin < end && begin < band_end) {
+      const int64_t pass = (begin - done) / units, at = (begin - done) % units;
+      const int64_t left = end - begin, stop = left < units - at ? at + left : units;
+      // Both vectors of a panel, where a range holds all their cells.
+      const bool pair = kHalf && phase == 1 && at == 0 && pass % 2 == 0 &&
+                        pass + 1 < passes.count && left >= 2 * units;
+      const int64_t cell = first + at * passes.unit;
+      const int64_t to = first + stop * passes.unit, end_cell = to < last ? to : last;
       if (phase == 0)
-        transform_inputs<Tile>(problem, static_cast<const float*>(operands.x), b, places, parts,
-                               piece, tile, pass);
+        input_cells<Tile>(problem, operands, b, places, parts, cell, end_cell, pass);
       else if (!kHalf)
-        filter_piece<Tile, kHalf, 2>(problem, operands, b, places, parts, piece, tile,
+        filter_cells<Tile, kHalf, 2>(problem, operands, b, places, parts, cell, end_cell,
                                      pass * kGroup);
       else if (pair)
-        filter_piece<Tile, kHalf, 2>(problem, operands, b, places, parts, piece, tile,
+        filter_cells<Tile, kHalf, 2>(problem, operands, b, places, parts, cell, end_cell,
                                      pass * kWide);
       else
-        filter_piece<Tile, kHalf, 1>(problem, operands, b, places, parts, piece, tile,
+        filter_cells<Tile, kHalf, 1>(problem, operands, b, places, parts, cell, end_cell,
                                      pass * kWide);
-      cell += piece.cells;
+      begin += pair ? 2 * units : stop - at;
     }
-    item += pair ? 2 * units : stop - at;
+    done = band_end;
   }
 }
 

@@ -29,7 +29,7 @@ CK_INLINE Strips strips_of(const Problem& problem) {
   s.rows = (problem.p + s.strips - 1) / s.strips;
   s.spans = (s.columns.tiles + kSpan - 1) / kSpan;
   s.steps = (problem.c + kStep - 1) / kStep;
-  s.groups = (problem.k + kWide - 1) / kWide;
+  s.groups = (filters_of(problem) + kWide - 1) / kWide;
   s.width = tile_begin<F4>(s.columns, s.columns.tiles - 1) + F4::kPoints;
   return s;
 }
@@ -79,10 +79,9 @@ CK_NOINLINE void transform_step(const Problem& problem, const float* x, const St
   for (int64_t part = 0; part < kStep; part += kWide) {
     const int64_t channel = step * kStep + part;
     if (channel >= problem.c) break;
-    const int64_t channels = problem.c - channel < kWide ? problem.c - channel : kWide;
     for (int64_t row = strip.bordered; row < strip.rows + 2 - strip.bordered; ++row) {
-      read_pixels(problem, x + channel * problem.x.c, channels, strip.begin + row - problem.pad_top,
-                  -problem.pad_left, s.width, parts.pixels);
+      read_vectors(problem, x, channel, strip.begin + row - problem.pad_top, -problem.pad_left,
+                   s.width, parts.pixels);
       for (int64_t tile = 0; tile < s.columns.tiles; ++tile) {
         const float* from = parts.pixels + tile_begin<F4>(s.columns, tile) * kWide;
         float* to = inputs + tile / kSpan * parts.span + row * kPixel + tile % kSpan * kStep + part;

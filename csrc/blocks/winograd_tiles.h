@@ -1,7 +1,6 @@
 // How Winograd cuts the output into tiles, and the tiles into blocks that are worked on together.
 #pragma once
-#include "problem.h"
-#include "simd.h"
+#include "winograd_lanes.h"
 
 namespace convkit {
 namespace CONVKIT_ISA {
@@ -43,7 +42,7 @@ CK_INLINE Blocking blocking_of(const Problem& problem) {
   b.rows = axis_of<Tile>(problem.p);
   b.columns = axis_of<Tile>(problem.q);
   b.channel_blocks = (problem.c + kWide - 1) / kWide;
-  b.groups = (problem.k + kGroup - 1) / kGroup;
+  b.groups = (filters_of(problem) + kGroup - 1) / kGroup;
   // 14 tiles fill the registers; smaller cells where there are few of them.
   const int64_t all = b.rows.tiles * b.columns.tiles;
   const int64_t cell = all < 64 ? 4 : all < 48 * 14 ? 7 : 14;
@@ -80,22 +79,40 @@ CK_INLINE Block block_at(const Blocking& b, int64_t cell, int64_t cells) {
   }
   return {row, 1, begin, end - begin, stop - at};
 }
-// Where each tile of a block stands among those that need a point, or -1 where it does not: at[0]
-// for finite points, [1] for infinite rows, [2] for infinite columns, [3] for both. before[kind][i]
-// of them come before tile i.
+// Calls action with the rectangles that cells [cell, end) are made of.
+template <class Action>
+CK_INLINE void each_piece(const Blocking& b, int64_t cell, int64_t end, const Action& action) {
+  while (cell < end) {
+    const Block piece = block_at(b, cell, end - cell);
+    action(piece);
+    cell += piece.cells;
+  }
+}
+// Tiles are numbered along the rows of the image; cells that follow on one another hold tiles that
+// do.
+CK_INLINE int64_t first_tile(const Blocking& b, int64_t cell) {
+  return cell / b.cells * b.columns.tiles + b.columns.tiles * (cell % b.cells) / b.cells;
+}
+// Some neighbouring tiles, numbered from 0: where each stands among those that need a point, or -1
+// where it does not: at[0] for finite points, [1] for infinite rows, [2] for infinite columns, [3]
+// for both. before[kind][i] of them come before tile i.
 struct Places {
+  int64_t first;  // the number of tile 0 in the image
   int16_t at[4][kMostTiles], before[4][kMostTiles + 1];
 };
-CK_INLINE void find_places(const Blocking& b, const Block& block, Places& places) {
+CK_INLINE void find_places(const Blocking& b, int64_t first, int64_t tiles, Places& places) {
+  places.first = first;
   for (int kind = 0; kind < 4; ++kind) {
-    int count = 0, tile = 0;
-    for (int64_t i = block.row; i < block.row + block.rows; ++i)
-      for (int64_t j = block.column; j < block.column + block.columns; ++j, ++tile) {
-        const bool spared = ((kind & 1) && i >= b.rows.full) || ((kind & 2) && j >= b.columns.full);
-        places.before[kind][tile] = int16_t(count);
-        places.at[kind][tile] = int16_t(spared ? -1 : count++);
-      }
-    places.before[kind][tile] = int16_t(count);
+    int count = 0;
+    int64_t row = first / b.columns.tiles, column = first % b.columns.tiles;
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      const bool spared =
+          ((kind & 1) && row >= b.rows.full) || ((kind & 2) && column >= b.columns.full);
+      places.before[kind][tile] = int16_t(count);
+      places.at[kind][tile] = int16_t(spared ? -1 : count++);
+      if (++column == b.columns.tiles) column = 0, ++row;
+    }
+    places.before[kind][tiles] = int16_t(count);
   }
 }
 

@@ -9,6 +9,7 @@
 // pixels of the block use them, and partial sums keep the rounding error of long sums down.
 #include "blocks/arena.h"
 #include "blocks/direct_blocks.h"
+#include "blocks/direct_channels.h"
 #include "blocks/direct_filters.h"
 #include "blocks/direct_groups.h"
 #include "blocks/epilogue.h"
@@ -141,6 +142,12 @@ bool prefers_groups(const Problem& problem) {
   return problem.q * filter_lanes * 100 > filters * pixel_lanes * filter_speed;
 }
 
+// Blocks of channels hold whole vectors.
+template <class T>
+bool whole_vectors(const Problem& problem) {
+  return problem.block > 0 && problem.block % kLanes<T> == 0;
+}
+
 const Kernel kKernels[] = {
     {"float32 pixels", kFloat32, kNchw, kNchw, prefers_pixels, pixel_sizes<float>, 1,
      pixel_items<float>, pixel_prepare<float>, pixel_run<float>},
@@ -154,6 +161,18 @@ const Kernel kKernels[] = {
      filter_prepare<float>, filter_run<float>},
     {"float64 filters", kFloat64, kNchw, kNchw, always, filter_sizes<double>, 1,
      filter_items<double>, filter_prepare<double>, filter_run<double>},
+    {"float32 planes to blocks", kFloat32, kNchw, kNchwc, whole_vectors<float>, filter_sizes<float>,
+     1, filter_items<float>, filter_prepare<float>, filter_run<float>},
+    {"float64 planes to blocks", kFloat64, kNchw, kNchwc, whole_vectors<double>,
+     filter_sizes<double>, 1, filter_items<double>, filter_prepare<double>, filter_run<double>},
+    {"float32 blocks", kFloat32, kNchwc, kNchwc, whole_vectors<float>, channel_sizes<float>, 1,
+     channel_items<float>, channel_prepare<float>, channel_run<float>},
+    {"float64 blocks", kFloat64, kNchwc, kNchwc, whole_vectors<double>, channel_sizes<double>, 1,
+     channel_items<double>, channel_prepare<double>, channel_run<double>},
+    {"float32 blocks to planes", kFloat32, kNchwc, kNchw, whole_vectors<float>,
+     channel_sizes<float>, 1, channel_items<float>, channel_prepare<float>, channel_run<float>},
+    {"float64 blocks to planes", kFloat64, kNchwc, kNchw, whole_vectors<double>,
+     channel_sizes<double>, 1, channel_items<double>, channel_prepare<double>, channel_run<double>},
 };
 
 }  // namespace

@@ -112,7 +112,7 @@ Sizes tile_sizes(const Problem& problem) {
   return bytes;
 }
 
-// Where spectra are shared, phase 0: a tile of one input vector; phase 1: some frequencies; phase
+// Where spectra are shared, phase 0: a tile of one input vector; phase 1: a frequency; phase
 // 2: one out vector of a tile. Where tiles are cut, each phase has their parts. Otherwise phase 2
 // is all: one out vector of a band.
 template <class T>
@@ -127,8 +127,7 @@ int64_t tile_items(const Problem& problem, int64_t phase) {
   if (phase == 0)
     return tiling.units * tiling.in_vectors * (tiling.grid_rows + tiling.rows.pieces - 1) *
            (tiling.grid_columns + tiling.columns.pieces - 1);
-  return phase == 1 ? tiling.units * ceil_div(tiling.frequencies, kItemFrequencies)
-                    : tiling.units * out_places(tiling);
+  return phase == 1 ? tiling.units * tiling.frequencies : tiling.units * out_places(tiling);
 }
 
 template <class T>
@@ -170,20 +169,15 @@ void run_products(const Tiling& tiling, int64_t begin, int64_t end, const Operan
   const SharedSpectra<T> spectra = shared_spectra<T>(tiling, operands.shared);
   const Spectra<T> y = scratch_parts<T>(tiling, operands.scratch).y;
   const T* weights = packing_parts<T>(tiling, const_cast<void*>(operands.packed)).weights;
-  const int64_t chunks = ceil_div(tiling.frequencies, kItemFrequencies);
-  for (int64_t i = begin; i < end;) {
-    const int64_t unit = i / chunks, first = i % chunks, last = min_of(chunks, first + end - i);
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t unit = i / tiling.frequencies, f = i % tiling.frequencies;
     Spectra<T> x = spectra.x;
     x.data += unit * tiling.frequencies * x.step;
     const T* w = weights + unit * tiling.frequencies * weights_of_frequency<T>(tiling);
-    const int64_t end_frequency = min_of(last * kItemFrequencies, tiling.frequencies);
-    for (int64_t f = first * kItemFrequencies; f < end_frequency; ++f) {
-      multiply(tiling, w, 0, tiling.out_vectors, f, f + 1, 0, 0, tiling.grid_rows,
-               tiling.grid_columns, x, y);
-      __builtin_memcpy(x.data + f * x.step, y.data,
-                       size_t(out_places(tiling) * 2 * kLanes<T>) * sizeof(T));
-    }
-    i += last - first;
+    multiply(tiling, w, 0, tiling.out_vectors, f, f + 1, 0, 0, tiling.grid_rows,
+             tiling.grid_columns, x, y);
+    __builtin_memcpy(x.data + f * x.step, y.data,
+                     size_t(out_places(tiling) * 2 * kLanes<T>) * sizeof(T));
   }
 }
 
@@ -287,11 +281,36 @@ void run(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
                        : run_tiles<T>(problem, phase, begin, end, operands);
 }
 
+// Blocks hold whole vectors.
+template <class T>
+bool fits(const Problem& problem) {
+  return problem.block > 0 && problem.block % kLanes<T> == 0;
+}
+
+template <class T>
+constexpr Kernel variant(const char* name, int64_t x_layout, int64_t y_layout) {
+  const bool planes = x_layout == kNchw && y_layout == kNchw;
+  return {name,
+          sizeof(T) == 4 ? kFloat32 : kFloat64,
+          x_layout,
+          y_layout,
+          planes ? always : fits<T>,
+          sizes<T>,
+          3,
+          items<T>,
+          prepare<T>,
+          run<T>};
+}
+
 const Kernel kKernels[] = {
-    {"float32", kFloat32, kNchw, kNchw, always, sizes<float>, 3, items<float>, prepare<float>,
-     run<float>},
-    {"float64", kFloat64, kNchw, kNchw, always, sizes<double>, 3, items<double>, prepare<double>,
-     run<double>},
+    variant<float>("float32", kNchw, kNchw),
+    variant<double>("float64", kNchw, kNchw),
+    variant<float>("float32 blocks", kNchwc, kNchwc),
+    variant<double>("float64 blocks", kNchwc, kNchwc),
+    variant<float>("float32 planes to blocks", kNchw, kNchwc),
+    variant<double>("float64 planes to blocks", kNchw, kNchwc),
+    variant<float>("float32 blocks to planes", kNchwc, kNchw),
+    variant<double>("float64 blocks to planes", kNchwc, kNchw),
 };
 
 }  // namespace

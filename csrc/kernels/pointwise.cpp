@@ -7,10 +7,12 @@
 // long before they are needed: the next pixels of x and the next weights while a tile is computed,
 // and y's own lines, which a store would else wait for, at the start of the tile that fills them.
 //
-// Two variants, for what fills the vectors: pixels, or filters where an image has so few pixels
-// that vectors of them would be half empty. The order of a sum is the same in both: channels
-// upwards, partial sums of kPartial channels.
+// Of planes two variants, for what fills the vectors: pixels, or filters where an image has so few
+// pixels that vectors of them would be half empty. In blocks of channels filters always do
+// (blocks/pointwise_blocks.h). Sums go through the channels upwards, by partial sums of at most
+// kPartial.
 #include "blocks/arena.h"
+#include "blocks/pointwise_blocks.h"
 #include "blocks/pointwise_filters.h"
 #include "blocks/pointwise_product.h"
 #include "kernel.h"
@@ -321,11 +323,18 @@ constexpr Kernel pixels_kernel(const char* name, int64_t dtype) {
       name,        dtype, kNchw, kNchw, always, pixel_sizes<T>, 1, pixel_items<T>, pixel_prepare<T>,
       pixel_run<T>};
 }
+template <class T>
+constexpr Kernel blocks_kernel(const char* name, int64_t dtype) {
+  return {name,           dtype, kNchwc,         kNchwc,           whole_vectors<T>,
+          block_sizes<T>, 1,     block_items<T>, block_prepare<T>, block_run<T>};
+}
 const Kernel kKernels[] = {
     filters_kernel<float>("float32 filters", kFloat32),
     pixels_kernel<float>("float32 pixels", kFloat32),
     filters_kernel<double>("float64 filters", kFloat64),
     pixels_kernel<double>("float64 pixels", kFloat64),
+    blocks_kernel<float>("float32 blocks", kFloat32),
+    blocks_kernel<double>("float64 blocks", kFloat64),
 };
 
 }  // namespace

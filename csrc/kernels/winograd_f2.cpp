@@ -13,12 +13,23 @@ namespace {
 // Images whose transformed inputs stay in a second-level cache.
 bool small_image(const Problem& problem) { return problem.p * problem.q <= 1024; }
 bool always(const Problem&) { return true; }
+template <bool (*kRule)(const Problem&)>
+bool in_blocks(const Problem& problem) {
+  return block_fits(problem) && kRule(problem);
+}
 
 const Kernel kKernels[] = {
     {"float32 shared", kFloat32, kNchw, kNchw, small_image, shared_sizes<F2, false>, 2,
      shared_items<F2, false>, winograd_prepare<F2, false>, shared_run<F2, false>},
     {"float32 full", kFloat32, kNchw, kNchw, always, blocks_sizes<F2>, 1, blocks_items<F2>,
      winograd_prepare<F2, false>, blocks_run<F2>},
+    {"float32 shared blocks", kFloat32, kNchwc, kNchwc, in_blocks<small_image>,
+     shared_sizes<F2, false>, 2, shared_items<F2, false>, winograd_prepare<F2, false>,
+     shared_run<F2, false>},
+    {"float32 full blocks", kFloat32, kNchwc, kNchwc, in_blocks<always>, blocks_sizes<F2>, 1,
+     blocks_items<F2>, winograd_prepare<F2, false>, blocks_run<F2>},
+    {"float32 full planes to blocks", kFloat32, kNchw, kNchwc, in_blocks<always>, blocks_sizes<F2>,
+     1, blocks_items<F2>, winograd_prepare<F2, false>, blocks_run<F2>},
 };
 
 }  // namespace

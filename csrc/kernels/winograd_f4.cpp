@@ -31,6 +31,10 @@ bool weights_are_all(const Problem& problem) {
 // See winograd_double.h.
 bool few_channels(const Problem& problem) { return problem.c <= 4; }
 bool always(const Problem&) { return true; }
+template <bool (*kRule)(const Problem&)>
+bool in_blocks(const Problem& problem) {
+  return block_fits(problem) && kRule(problem);
+}
 
 const Kernel kKernels[] = {
     {"float32 double", kFloat32, kNchw, kNchw, few_channels, double_sizes, 1, double_items,
@@ -43,6 +47,22 @@ const Kernel kKernels[] = {
      shared_items<F4, false>, winograd_prepare<F4, false>, shared_run<F4, false>},
     {"float32 full", kFloat32, kNchw, kNchw, always, blocks_sizes<F4>, 1, blocks_items<F4>,
      winograd_prepare<F4, false>, blocks_run<F4>},
+    {"float32 double blocks", kFloat32, kNchwc, kNchwc, in_blocks<few_channels>, double_sizes, 1,
+     double_items, double_prepare, double_run},
+    {"float32 rows blocks", kFloat32, kNchwc, kNchwc, in_blocks<weights_are_all>, rows_sizes, 2,
+     rows_items, rows_prepare, rows_run},
+    {"float32 half blocks", kFloat32, kNchwc, kNchwc, in_blocks<weights_are_streamed>,
+     shared_sizes<F4, true>, 2, shared_items<F4, true>, winograd_prepare<F4, true>,
+     shared_run<F4, true>},
+    {"float32 shared blocks", kFloat32, kNchwc, kNchwc, in_blocks<small_image>,
+     shared_sizes<F4, false>, 2, shared_items<F4, false>, winograd_prepare<F4, false>,
+     shared_run<F4, false>},
+    {"float32 full blocks", kFloat32, kNchwc, kNchwc, in_blocks<always>, blocks_sizes<F4>, 1,
+     blocks_items<F4>, winograd_prepare<F4, false>, blocks_run<F4>},
+    {"float32 double planes to blocks", kFloat32, kNchw, kNchwc, in_blocks<few_channels>,
+     double_sizes, 1, double_items, double_prepare, double_run},
+    {"float32 full planes to blocks", kFloat32, kNchw, kNchwc, in_blocks<always>, blocks_sizes<F4>,
+     1, blocks_items<F4>, winograd_prepare<F4, false>, blocks_run<F4>},
 };
 
 }  // namespace

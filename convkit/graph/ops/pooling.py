@@ -282,9 +282,7 @@ def _global_problem(node: Node) -> tuple[int, ...]:
 
 
 def _global_blocks(node: Node, block: int) -> bool:
-    """Means of whole channels are few numbers, which what follows wants in a row."""
-    blocked = in_blocks(node, block).but(outputs=node.outputs)
-    return has_kernel("global_avg_pool", _global_problem(blocked))
+    return has_kernel("global_avg_pool", _global_problem(in_blocks(node, block)))
 
 
 def _global_avg_lower(low: Lowering, node: Node) -> None:
