@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -12,7 +12,7 @@ import numpy as np
 from convkit import _convkit
 from convkit.backends import Array
 from convkit.graph.bind import Bound, bind
-from convkit.graph.inputs import enter_inputs
+from convkit.graph.inputs import by_name, enter_inputs
 from convkit.graph.ir import Graph, Shape, Value
 from convkit.graph.lower import Layers, Lowered, Lowering, Step, View
 from convkit.graph.memory import Arena, Lifetime, plan_arena
@@ -24,7 +24,6 @@ from convkit.threads import get_num_threads
 
 #: Numbers as in csrc/program.h.
 ARENA, INPUT, OUTPUT, CONSTANT = 1, 2, 3, 4
-#: Steps of which the residual may be overwritten by the answer: they read it before they store.
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,7 @@ class CompiledModel:
         arena = _arena(lowered, {v.name for v in self._inputs}, set(outputs))
         places = _places(lowered, [v.name for v in self._inputs], outputs, arena)
         self._steps = lowered.steps
-        self._program = _convkit.Program(
+        self._program: _convkit.Program | None = _convkit.Program(
             [_native(step, lowered, places) for step in lowered.steps],
             list(lowered.constants.values()),
             arena.size,
@@ -222,21 +221,9 @@ class CompiledModel:
         return [_convkit.empty(v.sizes, np.dtype(v.dtype)) for v in self._results]
 
     def _enter(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[Array], Any]:
-        names = [value.name for value in self._inputs]
-        if len(arrays) > len(names):
-            raise TypeError(f"{len(arrays)} inputs were given: {self._name} takes {len(names)}")
-        given = dict(zip(names, arrays, strict=False))
-        for name, array in named.items():
-            if name not in names:
-                raise TypeError(f"input {name!r}: {self._name} takes {', '.join(names)}")
-            if name in given:
-                raise TypeError(f"input {name!r} was given twice")
-            given[name] = array
-        missing = [name for name in names if name not in given]
-        if missing:
-            raise TypeError(f"{self._name} also needs {', '.join(missing)}")
         dtypes = {value.name: value.dtype for value in self._inputs}
-        found, leave = enter_inputs(self._name, {name: given[name] for name in names}, dtypes)
+        given = by_name(self._name, list(dtypes), arrays, named)
+        found, leave = enter_inputs(self._name, given, dtypes)
         ready = []
         for value, array in zip(self._inputs, found.values(), strict=True):
             if array.shape != value.shape:
@@ -284,15 +271,14 @@ def _overwrite_residuals(
     lifetimes = _lifetimes(lowered)
     renamed: dict[str, str] = {}
 
-    def now(view: View | None) -> View | None:
-        if view is None:
-            return None
+    def now(view: View) -> View:
         name = view.buffer
         while name in renamed:
             name = renamed[name]
         return View(name, view.offset, view.strides)
 
-    from dataclasses import replace
+    def perhaps(view: View | None) -> View | None:
+        return None if view is None else now(view)
 
     steps = []
     for index, step in enumerate(lowered.steps):
@@ -300,14 +286,15 @@ def _overwrite_residuals(
             step,
             x=now(step.x),
             y=now(step.y),
-            residual=now(step.residual),
-            w=now(step.w),
-            bias=now(step.bias),
-            places=now(step.places),
+            residual=perhaps(step.residual),
+            w=perhaps(step.w),
+            bias=perhaps(step.bias),
+            places=perhaps(step.places),
         )
         residual, y = step.residual, step.y
         if (
-            residual is not None
+            not isinstance(step.kernel, _convkit.Sweep)
+            and residual is not None
             and residual.buffer in lowered.buffers
             and y.buffer != residual.buffer
         ):

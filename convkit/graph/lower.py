@@ -196,8 +196,8 @@ class Lowering:
 
     def _separate_outputs(self) -> None:
         """Outputs are arrays of their own: what shares memory is copied."""
-        outputs, taken = self._bound.graph.outputs, set()
-        taken.update(v.name for v in self._bound.graph.inputs)
+        outputs = self._bound.graph.outputs
+        taken = {v.name for v in self._bound.graph.inputs}
         for i, value in enumerate(outputs):
             if (
                 isinstance(value, Weight)
