@@ -245,18 +245,21 @@ SWEEPS = {
 
 
 def _binary_lower(low: Lowering, node: Node) -> None:
-    lowered.floats(node)
     x, y = node.reads
+    lowered.floats(node.but(inputs=(x,)))
     if node.op == "add" and x.sizes == y.sizes and not isinstance(x, Weight):
         low.elementwise(node)
         return
-    if node.op not in SWEEPS or x.dtype != y.dtype:
+    # An exponent may be of another dtype: then it must be known.
+    exponent = low.array(y) if x.dtype != y.dtype else None
+    if node.op not in SWEEPS or (x.dtype != y.dtype and exponent is None):
         raise ValueError(
             f"node {node.name}: {node.op} of {x.dtype} and {y.dtype} is not supported unless its "
             f"inputs are known before running"
         )
     chosen = activation(node.keywords.get("activation"))
-    first, second = low.shadow(x), low.shadow(y)
+    first = low.shadow(x)
+    second = low.shadow(y) if exponent is None else exponent
     lowered.binary(low, node, SWEEPS[node.op], first, second, low.shadow(node.output), chosen)
 
 
