@@ -132,7 +132,8 @@ def operator_fields(
     return tuple(
         KernelProblem(
             1, c, h, w, k, *window, p, q, 0, *stride, *dilation, *padding, mode,
-            number, number, number, NCHWC if x.block else NCHW, NCHWC if y.block else NCHW, x.block or y.block,
+            number, number, number, NCHWC if x.block else NCHW, NCHWC if y.block else NCHW,
+            x.block or y.block,
         )
     )  # fmt: skip
 

@@ -70,10 +70,8 @@ def _batch_norm_shape(
     if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not 0 <= eps < math.inf:
         raise ValueError(f"eps={eps!r} must be a number of at least 0")
     x, *vectors = given(inputs, "batch_norm", 5)
-    if len(x.sizes) not in (2, 4):
-        raise ValueError(
-            f"batch_norm needs (n, c) or (n, c, h, w), but {x.name} has shape {x.sizes}"
-        )
+    if len(x.sizes) < 2:
+        raise ValueError(f"batch_norm needs (n, c, ...), but {x.name} has shape {x.sizes}")
     for vector in vectors:
         if vector.sizes != (x.sizes[1],):
             raise ValueError(f"{vector.name} has shape {vector.sizes}: expected ({x.sizes[1]},)")
