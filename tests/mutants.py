@@ -182,6 +182,27 @@ MUTANTS = [
         "tests/test_kernels.py -k depthwise",
     ),
     Mutant(
+        "csrc/blocks/depthwise_squares.h",
+        "at >= 0 && at < problem.w ? kLanes<T> : 0",
+        "at < problem.w ? kLanes<T> : 0",
+        "squares read the padding at the left out of the row above",
+        "tests/test_kernels.py -k depthwise",
+    ),
+    Mutant(
+        "csrc/blocks/depthwise_squares.h",
+        "square.skip = place - column;",
+        "square.skip = 0;",
+        "columns of two squares are stored twice, over their residual",
+        "tests/test_kernels.py -k depthwise",
+    ),
+    Mutant(
+        "csrc/blocks/depthwise_squares.h",
+        "from = square.residual + channel * plane + (square.rows - 1) * problem.residual.h;",
+        "from = square.residual + channel * plane;",
+        "the second row of a square takes the residual of the first",
+        "tests/test_kernels.py -k depthwise",
+    ),
+    Mutant(
         "csrc/blocks/depthwise_columns.h",
         "(kInside || (pixels.inside >> j & 1) ? at : zeros)",
         "(at)",

@@ -4,6 +4,7 @@
 // touch the lines of all.
 #pragma once
 #include "depthwise_columns.h"
+#include "depthwise_squares.h"
 #include "turn.h"
 
 namespace convkit {
@@ -154,9 +155,23 @@ CK_NOINLINE void channels_run(const Problem& problem, int64_t begin, int64_t end
   // Rows of y that follow each other are one run of pixels.
   const bool flat = out.plain && grid.columns == problem.q && problem.y.h == problem.q &&
                     (!out.residual || problem.residual.h == problem.q);
+  [[maybe_unused]] const bool squares =
+      channels_beside<T>(problem) && squares_apply<T, kSize>(problem, out);
   for (int64_t unit = begin; unit < end;) {
     const int64_t band = unit / problem.k, channel = unit % problem.k;
     const int64_t first = channel / kGroup<T> * kGroup<T>;
+    if constexpr (kSquares<T, kSize>) {
+      // Groups that are in the range with all of their channels.
+      const int64_t in_row = problem.k - channel < end - unit ? problem.k - channel : end - unit;
+      const int64_t whole = channel == first && squares ? in_row / kGroup<T> * kGroup<T> : 0;
+      if (whole > 0) {
+        squares_run<T, kSize, kStride>(problem, static_cast<const T*>(operands.x), out,
+                                       rows_of(problem, bands, first, band).band, first, whole,
+                                       packed);
+        unit += whole;
+        continue;
+      }
+    }
     const int64_t count = problem.k - first < kGroup<T> ? problem.k - first : kGroup<T>;
     Ready<T> ready{scratch.ready, grid.whole, 0, first, channel - first, count, 0};
     if (ready.high - ready.low > end - unit) ready.high = ready.low + end - unit;

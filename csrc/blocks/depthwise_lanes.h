@@ -113,6 +113,11 @@ CK_INLINE LaneSource<T> lane_source(const Problem& problem, const T* x, int64_t 
   }
   return source;
 }
+// Whether the channels of every vector lie side by side in x.
+template <class T>
+CK_INLINE bool channels_beside(const Problem& problem) {
+  return problem.k == problem.c && (problem.x_layout == kNchwc || problem.x.c == 1);
+}
 // One pixel of one vector of channels; `row`: row 0's distance to its row.
 template <class T>
 CK_INLINE Vec<T> lane_pixel(const Problem& problem, const LaneSource<T>& source, int64_t row,

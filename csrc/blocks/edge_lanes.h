@@ -27,6 +27,12 @@ CK_INLINE Vec<float> load_lanes(const float* from, Mask<float> mask) {
 CK_INLINE Vec<double> load_lanes(const double* from, Mask<double> mask) {
   return Vec<double>(_mm512_maskz_loadu_pd(__mmask8(mask), from));
 }
+CK_INLINE void store_lanes(float* to, Mask<float> mask, Vec<float> v) {
+  _mm512_mask_storeu_ps(to, __mmask16(mask), __m512(v));
+}
+CK_INLINE void store_lanes(double* to, Mask<double> mask, Vec<double> v) {
+  _mm512_mask_storeu_pd(to, __mmask8(mask), __m512d(v));
+}
 constexpr bool kHalfVectors = true;
 // The first lanes of a in the lower half, of b in the upper one. Masks of at most half the lanes.
 CK_INLINE Vec<float> load_halves(const float* a, const float* b, Mask<float> mask) {
@@ -60,6 +66,17 @@ CK_INLINE void store_upper(double* to, Mask<double> mask, Vec<double> v) {
   __asm__("" : "+v"(upper));
   _mm256_mask_storeu_pd(to, __mmask8(mask), upper);
 }
+// Blocks of 128 bits, alternately of a and of b: of their lower halves to a, their upper ones to b.
+CK_INLINE void join_blocks(Vec<float>& a, Vec<float>& b) {
+  const Vec<float> x = a, y = b;
+  a = CK_SHUFFLE(x, y, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+  b = CK_SHUFFLE(x, y, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+}
+// The halves to two places.
+CK_INLINE void store_both(float* low, float* high, Vec<float> v) {
+  _mm256_storeu_ps(low, _mm512_castps512_ps256(__m512(v)));
+  _mm256_storeu_ps(high, _mm512_extractf32x8_ps(__m512(v), 1));
+}
 // The lower half of a, the upper half of b.
 CK_INLINE Vec<float> join_halves(Vec<float> a, Vec<float> b) {
   return Vec<float>(_mm512_mask_mov_ps(__m512(a), 0xff00, __m512(b)));
@@ -92,6 +109,12 @@ CK_INLINE Vec<float> load_lanes(const float* from, Mask<float> mask) {
 CK_INLINE Vec<double> load_lanes(const double* from, Mask<double> mask) {
   return Vec<double>(_mm256_maskload_pd(from, mask));
 }
+CK_INLINE void store_lanes(float* to, Mask<float> mask, Vec<float> v) {
+  _mm256_maskstore_ps(to, mask, __m256(v));
+}
+CK_INLINE void store_lanes(double* to, Mask<double> mask, Vec<double> v) {
+  _mm256_maskstore_pd(to, mask, __m256d(v));
+}
 #else
 constexpr bool kMaskedLoads = false, kHalfVectors = false;
 template <class T>
@@ -104,6 +127,8 @@ template <class T>
 CK_INLINE Vec<T> load_lanes(const T*, Mask<T>) {
   return Vec<T>{};
 }
+template <class T>
+CK_INLINE void store_lanes(T*, Mask<T>, Vec<T>) {}
 #endif
 
 }  // namespace CONVKIT_ISA

@@ -308,24 +308,35 @@ CK_INLINE bool blocks_in_place(const Problem& problem) {
          rows_follow(problem, problem.x);
 }
 // to[vector of channels][pixel][lane] = pixels [first, first + count) of x. Vector by vector, so
-// that reads run along the rows.
+// that reads run along the rows; a stride keeps the hardware from seeing them come, so that each
+// row fetches the next one.
 template <class T>
 CK_NOINLINE void copy_blocks(const Problem& problem, const BlockGrid& grid, const T* x,
                              int64_t first, int64_t count, T* to) {
+  const bool padded = !unpadded(problem);
+  const int64_t step = problem.stride_w * problem.x.w, row_step = problem.stride_h * problem.x.h;
   for (int64_t v = 0; v < grid.depths; ++v, to += (grid.room - count) * kLanes<T>) {
     const int64_t c = v * kLanes<T>;
     const T* const from = x + c / problem.block * problem.x.c + c % problem.block;
     int64_t p = first / problem.q, q = first % problem.q;
     for (int64_t left = count; left > 0; ++p, q = 0) {
-      const int64_t row = source_row(problem, p * problem.stride_h - problem.pad_top);
       const int64_t run = problem.q - q < left ? problem.q - q : left;
+      left -= run;
+      if (!padded) {
+        const T* at = from + p * row_step + q * step;
+        for (int64_t i = 0; i < run; ++i, to += kLanes<T>, at += step) {
+          __builtin_prefetch(at + 2 * row_step, 0, 3);
+          store(to, load(at));
+        }
+        continue;
+      }
+      const int64_t row = source_row(problem, p * problem.stride_h - problem.pad_top);
       for (int64_t i = 0; i < run; ++i, to += kLanes<T>) {
         const int64_t column =
             source_column(problem, (q + i) * problem.stride_w - problem.pad_left);
         store(to, row >= 0 && column >= 0 ? load(from + row * problem.x.h + column * problem.x.w)
                                           : Vec<T>{});
       }
-      left -= run;
     }
   }
 }
