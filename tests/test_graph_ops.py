@@ -248,3 +248,78 @@ def test_refused(name):
     graph = graph_of(op, shapes, settings, "float32", False)
     with pytest.raises(ValueError, match=f"node node: .*{match}"):
         bind(graph, {}, {f"x{i}": shape for i, shape in enumerate(shapes)})
+
+
+# In blocks of channels
+
+BLOCKED = {
+    "mul": lambda b, x, y: b("mul", x, y),
+    "mul by means": lambda b, x, y: b("mul", x, b("global_avg_pool2d", y)),
+    "mul by a number": lambda b, x, y: b("mul", x, b.weight(())),
+    "mul by channel": lambda b, x, y: b("mul", x, b.weight((19, 1, 1))),
+    "add to channel": lambda b, x, y: b("add", x, b.weight((1, 19, 1, 1))),
+    "sub, relu": lambda b, x, y: b("sub", x, y, activation="relu"),
+    "maximum": lambda b, x, y: b("maximum", x, y),
+    "mish": lambda b, x, y: b("mish", x),
+    "gelu_tanh": lambda b, x, y: b("gelu_tanh", x),
+    "swish": lambda b, x, y: b("swish", x, alpha=1.5),
+    "linear resize": lambda b, x, y: b("resize", x, scales=(1, 1, 2, 2), mode="linear"),
+    "nearest resize": lambda b, x, y: b("resize", x, scales=(1, 1, 2, 2)),
+    "concat": lambda b, x, y: b("concat", x, y, b("abs", y), axis=1),
+    "concat of itself": lambda b, x, y: b("concat", x, x, axis=1),
+    "nested concat": lambda b, x, y: b("concat", b("concat", x, y, axis=1), b("neg", x), axis=1),
+    "growing concat": lambda b, x, y: b.growing(x),
+}
+
+
+class Blocks:
+    """Writes a graph of convolutions, which like blocks of channels, around what is tested."""
+
+    def __init__(self, channels: int) -> None:
+        self.channels, self.nodes, self.weights = channels, [], {}
+        self.x = Value("x", (2, 16, 9, 8), "float32")
+        self.rng = np.random.default_rng(channels)
+
+    def weight(self, shape):
+        shape = tuple(self.channels if size == 19 else size for size in shape)
+        name = f"w{len(self.weights)}"
+        self.weights[name] = np.asarray(self.rng.standard_normal(shape), np.float32)
+        return Weight(name, shape, "float32")
+
+    def __call__(self, op, *inputs, **settings):
+        name = f"{op}{len(self.nodes)}"
+        made = Value(name, None, "float32")
+        self.nodes.append(Node(op, name, inputs, (made,), tuple(settings.items())))
+        return made
+
+    def conv(self, x, c, k):
+        return self("conv2d", x, self.weight((k, c, 3, 3)), padding=1)
+
+    def growing(self, x):
+        parts = [x]
+        for i in range(3):
+            joined = self("concat", *parts, axis=1) if i else x
+            parts.append(self.conv(joined, self.channels * (i + 1), self.channels))
+        return self("concat", *parts, axis=1)
+
+
+@pytest.mark.parametrize("channels", [32, 19, 40])
+@pytest.mark.parametrize("name", BLOCKED)
+def test_in_blocks_of_channels(name, channels):
+    """Between convolutions values stand in blocks; lanes past the last channel stay zero."""
+    b = Blocks(channels)
+    first, second = b.conv(b.x, 16, channels), b.conv(b.x, 16, channels)
+    made = BLOCKED[name](b, first, second)
+    shapes = {"x": b.x.shape}
+    graph = Graph("blocks", (b.x,), tuple(b.nodes), (made,))
+    c = bind(graph, b.weights, shapes).graph.outputs[0].sizes[1]
+    y = b.conv(made, c, 16)
+    graph = Graph("blocks", (b.x,), tuple(b.nodes), (y,))
+    x = b.rng.standard_normal(b.x.shape).astype(np.float32)
+    (wanted,) = evaluate(bind(graph, b.weights, shapes), {"x": x})
+    for without in ((), ("choose_layout",)):
+        run = CompiledModel(graph, b.weights, shapes, {}, Options(without=without))
+        np.testing.assert_allclose(run(x), wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+    images = CompiledModel(graph, b.weights, {"x": (1, *b.x.shape[1:])}, {}, Options())
+    whole = CompiledModel(graph, b.weights, shapes, {}, Options())
+    np.testing.assert_array_equal(np.concatenate([images(x[:1]), images(x[1:])]), whole(x))

@@ -56,7 +56,7 @@ def _elementwise_lower(low: Lowering, node: Node) -> None:
     low.elementwise(node)
 
 
-def _elementwise_blocks(node: Node, block: int) -> bool:
+def elementwise_blocks(node: Node, block: int) -> bool:
     blocked = in_blocks(node, block)
     (x,) = given(blocked.inputs, "activation")
     return len(x.sizes) == 4 and has_kernel("activation", operator_fields(x, blocked.output))
@@ -123,11 +123,9 @@ def _softmax_lower(low: Lowering, node: Node) -> None:
 
 ROWS: dict[str, Op] = {
     # activation(x); activation
-    "activation": Op(
-        _activation_shape, _activation, _elementwise_lower, blocks=_elementwise_blocks
-    ),
+    "activation": Op(_activation_shape, _activation, _elementwise_lower, blocks=elementwise_blocks),
     # add(x, y); activation
-    "add": Op(_add_shape, _add, _elementwise_lower, blocks=_elementwise_blocks),
+    "add": Op(_add_shape, _add, _elementwise_lower, blocks=elementwise_blocks),
     # batch_norm(x, weight, bias, running_mean, running_var); eps, activation
     "batch_norm": Op(_batch_norm_shape, _batch_norm, _batch_norm_lower, blocks=_batch_norm_blocks),
     # softmax(x); axis, b
