@@ -180,6 +180,10 @@ class Lowering:
         for node in reversed(self._bound.graph.nodes):
             if node.op != "concat" or node.keywords["axis"] != 1 or not node.output.block:
                 continue
+            joined = self._joined(node)
+            if joined is not None and node.output not in self.made.views:
+                self.made.views[node.output] = joined
+                continue
             whole, channel = self.view(node.output), 0
             for part in node.reads:
                 free = (
@@ -193,6 +197,19 @@ class Lowering:
                     offset = channel // node.output.block * whole.strides[1]
                     self.made.views[part] = View(whole.buffer, whole.offset + offset, whole.strides)
                 channel += part.sizes[1]
+
+    def _joined(self, node: Node) -> View | None:
+        """Where the parts of a concatenation stand one behind the other, in a larger one."""
+        views = [self.made.views.get(part) for part in node.reads]
+        first, channel = views[0], 0
+        for view, part in zip(views, node.reads, strict=True):
+            if view is None or first is None or channel % node.output.block:
+                return None
+            offset = first.offset + channel // node.output.block * first.strides[1]
+            if (view.buffer, view.offset, view.strides) != (first.buffer, offset, first.strides):
+                return None
+            channel += part.sizes[1]
+        return None if channel % node.output.block else first
 
     def _separate_outputs(self) -> None:
         """Outputs are arrays of their own: what shares memory is copied."""

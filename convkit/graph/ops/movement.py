@@ -201,11 +201,16 @@ def _space_to_depth_shape(inputs: Inputs, known: Known, keywords: Keywords) -> l
     return [((n, c * b * b, h // b, w // b), x.dtype)]
 
 
+#: Axes of (n, c, h, b, w, b) in the order of the result; by whether channels come first (CRD).
+TO_DEPTH = ((0, 3, 5, 1, 2, 4), (0, 1, 3, 5, 2, 4))
+
+
 def _space_to_depth(arrays: Known, keywords: Keywords) -> tuple[Array, ...]:
     (x,) = arrays
     assert x is not None
     (n, c, h, w), b = x.shape, keywords["block"]
-    y = x.reshape(n, c, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4)
+    crd = keywords.get("mode", "DCR") == "CRD"
+    y = x.reshape(n, c, h // b, b, w // b, b).transpose(TO_DEPTH[crd])
     return (y.reshape(n, c * b * b, h // b, w // b),)
 
 
@@ -213,8 +218,10 @@ def _space_to_depth_lower(low: Lowering, node: Node) -> None:
     x, b = low.in_rows(node.reads[0]), node.keywords["block"]
     n, c, h, w = x.sizes
     parts = low.shadow(low.renamed(x, (n, c, h // b, b, w // b, b)))
-    result = low.shadow(low.renamed(node.output, (n, b, b, c, h // b, w // b)))
-    lowered.copied(low, node, parts.transpose(0, 3, 5, 1, 2, 4), result)
+    crd = node.keywords.get("mode", "DCR") == "CRD"
+    order = (n, c, b, b) if crd else (n, b, b, c)
+    result = low.shadow(low.renamed(node.output, (*order, h // b, w // b)))
+    lowered.copied(low, node, parts.transpose(TO_DEPTH[crd]), result)
 
 
 ROWS: dict[str, Op] = {
@@ -242,7 +249,7 @@ ROWS: dict[str, Op] = {
     "unsqueeze": Op(_unsqueeze_shape, _unsqueeze, alias, _unsqueeze_settle, reads=(1,), view=True),
     # transpose(x); perm, reversed axes if left out
     "transpose": Op(_transpose_shape, _transpose, _transpose_lower, _transpose_settle),
-    # depth_to_space(x); block, mode DCR or CRD     space_to_depth(x); block
+    # depth_to_space(x), space_to_depth(x); block, mode DCR or CRD: which axis of depth is first
     "depth_to_space": Op(_depth_to_space_shape, _depth_to_space, _depth_to_space_lower),
     "space_to_depth": Op(_space_to_depth_shape, _space_to_depth, _space_to_depth_lower),
 }
