@@ -130,7 +130,7 @@ def copy(
     if y.size == 0:
         return y
     if x.size == 0:  # all is padding
-        x = np.zeros((1,) * x.ndim, x.dtype)
+        x, tables = np.broadcast_to(np.array(fill, x.dtype), shape), ()
     bits = int(np.array(fill, x.dtype).view(f"u{x.itemsize}"))
     _sweep("copy", 0, whole_elements(x), None, y, tables=list(tables), fill=bits)
     return y
