@@ -61,6 +61,7 @@ UNARY: dict[str, ActivationRow] = {
     "arcsinh": ActivationRow(36),
     "arccosh": ActivationRow(37),
     "arctanh": ActivationRow(38),
+    "gelu_by_tanh": ActivationRow(39),
 }
 #: How what stands in the padding is found from the indices of an axis, in NumPy's words.
 PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}
@@ -231,11 +232,15 @@ def depth_to_space(x: Array, block: int, *, channels_first: bool = False) -> Arr
     return copy(parts).reshape(n, c, h * block, w * block)
 
 
-def space_to_depth(x: Array, block: int) -> Array:
-    """(n, c, h b, w b) -> (n, b b c, h, w): squares become channels, (b, b, c)."""
+def space_to_depth(x: Array, block: int, *, channels_first: bool = False) -> Array:
+    """(n, c, h b, w b) -> (n, c b b, h, w): squares become channels.
+
+    They stand as (b, b, c), with channels_first as (c, b, b).
+    """
     n, c, height, width = x.shape
     h, w = height // block, width // block
-    parts = x.reshape(n, c, h, block, w, block).transpose(0, 3, 5, 1, 2, 4)
+    parts = x.reshape(n, c, h, block, w, block)
+    parts = parts.transpose((0, 1, 3, 5, 2, 4) if channels_first else (0, 3, 5, 1, 2, 4))
     return copy(parts).reshape(n, block**2 * c, h, w)
 
 

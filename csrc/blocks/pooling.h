@@ -11,11 +11,29 @@ namespace convkit {
 namespace CONVKIT_ISA {
 
 // f(i) for i from 0 to count rounded up to a block; the compiler makes vectors of the inner loop.
-// Joining is one exact comparison or one addition an element, so a vector's width changes no bits.
 template <class T, class Function>
 CK_INLINE void each_block(int64_t count, const Function& function) {
   for (int64_t block = 0; block < count; block += kLanes<T>)
     for (int64_t i = 0; i < kLanes<T>; ++i) function(block + i);
+}
+// to[i] = join(to[i], from[i]) for whole blocks of T, in vectors of Sum. Joining is one exact
+// comparison or one addition an element, so a vector's width changes no bits.
+template <class Sum, class T>
+CK_INLINE Vec<Sum> load_as(const T* from) {
+  if constexpr (sizeof(Sum) == sizeof(T)) {
+    return load(from);
+  } else {
+    typedef T Part __attribute__((vector_size(kLanes<Sum> * sizeof(T))));
+    Part part;
+    __builtin_memcpy(&part, from, sizeof part);
+    return __builtin_convertvector(part, Vec<Sum>);
+  }
+}
+template <class T, class Sum, class From, class Join>
+CK_INLINE void join_block(Sum* to, const From* from, const Join& join) {
+  CK_UNROLL(4)
+  for (int64_t i = 0; i < kLanes<T>; i += kLanes<Sum>)
+    store(to + i, join(load(to + i), load_as<Sum>(from + i)));
 }
 CK_INLINE int64_t whole_blocks(int64_t count, int64_t lanes) {
   return (count + lanes - 1) / lanes * lanes;
@@ -75,14 +93,12 @@ CK_INLINE void pool_row(const Problem& problem, const T* channel, int64_t p,
     const T* line = channel + h * problem.x.h;
     int64_t i = 0;
     if (problem.x.w == 1) {
-      for (; i + kLanes<T> <= problem.w; i += kLanes<T>)
-        for (int64_t j = i; j < i + kLanes<T>; ++j) inside[j] = join(inside[j], Sum(line[j]));
+      for (; i + kLanes<T> <= problem.w; i += kLanes<T>) join_block<T>(inside + i, line + i, join);
       __builtin_memcpy(parts.line + i, line + i, size_t(problem.w - i) * sizeof(T));
     } else {
       for (int64_t j = 0; j < problem.w; ++j) parts.line[j] = line[j * problem.x.w];
     }
-    for (; i < problem.w; i += kLanes<T>)
-      for (int64_t j = i; j < i + kLanes<T>; ++j) inside[j] = join(inside[j], Sum(parts.line[j]));
+    for (; i < problem.w; i += kLanes<T>) join_block<T>(inside + i, parts.line + i, join);
   }
   for (int64_t i = 0; i < problem.pad_left; ++i) parts.joined[i] = empty;
   for (int64_t i = problem.pad_left + problem.w; i < parts.width; ++i) parts.joined[i] = empty;
@@ -102,7 +118,7 @@ CK_INLINE void pool_row(const Problem& problem, const T* channel, int64_t p,
   each_block<T>(problem.q, [=](int64_t q) { total[q] = empty; });
   for (int64_t s = 0; s < problem.s; ++s) {
     const Sum* from = stride == 1 ? taps + s : parts.phases + s % stride * pitch + s / stride;
-    each_block<T>(problem.q, [=](int64_t q) { total[q] = join(total[q], from[q]); });
+    for (int64_t q = 0; q < problem.q; q += kLanes<T>) join_block<T>(total + q, from + q, join);
   }
 }
 
