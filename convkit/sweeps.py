@@ -255,10 +255,9 @@ def to_blocks(x: Array, block: int, *, out: Array | None = None) -> Array:
     if whole:
         copy(_lanes(x[:, : whole * block], block), out=y[:, :whole])
     if c % block:
-        last = y[:, whole:]
-        copy(x[:, None, whole * block :].transpose(0, 1, 3, 4, 2), out=last[..., : c % block])
-        rest = last[..., c % block :]
-        copy(np.broadcast_to(np.zeros((), x.dtype), rest.shape), out=rest)
+        last = y[:, whole:, ..., : c % block]
+        copy(x[:, None, whole * block :].transpose(0, 1, 3, 4, 2), out=last)
+        clear_lanes(y, c)
     return y
 
 
@@ -272,6 +271,17 @@ def from_blocks(x: Array, c: int, *, out: Array | None = None) -> Array:
     if c % block:
         copy(x[:, whole, ..., : c % block].transpose(0, 3, 1, 2), out=y[:, whole * block :])
     return y
+
+
+def clear_lanes(y: Array, c: int) -> None:
+    """Zero in the lanes past the last channel of (n, ceil(c / block), h, w, block).
+
+    What a sweep over blocks needs behind it where its function of zeros is not zero.
+    """
+    block = y.shape[-1]
+    if c % block:
+        rest = y[:, c // block :, ..., c % block :]
+        copy(np.broadcast_to(np.zeros((), y.dtype), rest.shape), out=rest)
 
 
 def _lanes(x: Array, block: int) -> Array:

@@ -1714,9 +1714,9 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/operators/resize.cpp",
-        "from += problem.s, weights += problem.s) {\n      T sum",
-        "from += problem.s, weights += problem.r) {\n      T sum",
-        "column weights by the number of row taps",
+        "const T* weights = parts.across + s * problem.q;",
+        "const T* weights = parts.across;",
+        "the first tap's weight for all columns",
         "tests/test_operators_resize.py",
     ),
     Mutant(
@@ -1762,6 +1762,13 @@ MUTANTS = [
         "tests/test_sweeps.py -k 'binary or unary'",
     ),
     Mutant(
+        "csrc/sweeps/elementwise.cpp",
+        "if (repeated != b + walk.b) {",
+        "if (repeated == nullptr) {",
+        "what repeats is read once for all images",
+        "tests/test_sweeps.py -k binary",
+    ),
+    Mutant(
         "csrc/sweeps/reduce.cpp",
         "i < whole + kParts; ++i) line[i] = empty<kFunction>();",
         "i < whole + kParts; ++i) line[i] = 0;",
@@ -1805,8 +1812,8 @@ MUTANTS = [
     ),
     Mutant(
         "convkit/transposed.py",
-        "b = (t - first * dilation) // stride",
-        "b = t // stride",
+        "b = (a + before - first * dilation) // stride",
+        "b = (a + before) // stride",
         "a phase's first row of x",
         "tests/test_transposed.py",
     ),

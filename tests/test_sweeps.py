@@ -48,6 +48,9 @@ SHAPES = [
     ((1,), (4, 33)),
     ((), (6,)),
     ((2, 1, 2, 1, 2, 1, 2, 3), (1, 2, 1, 2, 1, 2, 1, 3)),
+    ((2, 3, 11, 13, 16), (3, 1, 1, 16)),  # a number of each channel, channels in blocks
+    ((2, 9, 140, 8), (2, 1, 1, 8)),
+    ((3, 70, 12), (3, 1, 12)),
 ]
 
 
@@ -67,6 +70,17 @@ def test_binary(name, shapes, dtype, isa, rng):
     np.testing.assert_array_equal(relu, np.maximum(got, 0))
     tanh = sweeps.binary(name, a, b, activation=parse_activation("tanh"))
     np.testing.assert_array_equal(tanh, convkit.tanh(got))
+
+
+@DTYPES
+def test_what_repeats_in_any_memory(dtype, isa, rng):
+    a, b = rng.standard_normal((3, 50, 40)).astype(dtype), rng.standard_normal((3, 1, 64))
+    b = b.astype(dtype)[:, :, ::8]
+    for view in (np.tile(a, 2)[..., ::10], np.tile(a, 2)[..., 79:71:-1], a[..., 3:11]):
+        np.testing.assert_array_equal(sweeps.binary("subtract", view, b), view - b)
+        out = np.full((3, 50, 16), NAN, dtype)[..., ::2]
+        sweeps.binary("subtract", view, b[..., ::-1], out=out)
+        np.testing.assert_array_equal(out, view - b[..., ::-1])
 
 
 @DTYPES
@@ -453,6 +467,12 @@ def test_blocks_of_channels(c, block, dtype, isa, rng):
     sweeps.to_blocks(x, block, out=got)
     np.testing.assert_array_equal(got, want)
     np.testing.assert_array_equal(sweeps.from_blocks(got, c), x)
+    # exp(0) is 1: lanes past the last channel are cleared behind it.
+    sweeps.unary(got, sweeps.function("exp"), out=got)
+    sweeps.clear_lanes(got, c)
+    lanes[:, :c] = sweeps.unary(x, sweeps.function("exp"))
+    want = lanes.reshape(2, blocks, block, 5, 19).transpose(0, 1, 3, 4, 2)
+    np.testing.assert_array_equal(got, want)
 
 
 def test_too_many_axes():

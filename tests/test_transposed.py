@@ -10,6 +10,7 @@ from scipy import signal
 
 import convkit
 from convkit import _convkit
+from convkit.transposed import axis_phases
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -79,6 +80,7 @@ CASES = {
     "odd filter": ((1, 8, 9, 11), (6, 3, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
     "stride over filter": ((1, 4, 5, 6), (3, 2, 3), {"stride": (3, 4)}),
     "stride over filter, more": ((1, 4, 5, 6), (3, 1, 1), {"stride": 3, "output_padding": 2}),
+    "stride far over filter": ((1, 2, 2, 3), (3, 3, 2), {"stride": (70, 90), "padding": (2, 0)}),
     "stride 1x3": ((1, 4, 5, 6), (3, 3, 5), {"stride": (1, 3), "padding": (1, 2)}),
     "uneven padding": ((1, 3, 6, 6), (4, 4, 5), {"stride": 2, "padding": ((2, 0), (1, 3))}),
     "padding over filter": ((1, 2, 9, 9), (3, 2, 2), {"stride": 2, "padding": ((3, 4), (5, 2))}),
@@ -171,6 +173,13 @@ def test_shapes_follow_x():
     assert convkit.conv_transpose2d(np.ones((3, 4, 5)), w, stride=2).shape == (2, 8, 10)
     assert convkit.conv_transpose2d(np.ones((0, 3, 4, 5)), w).shape == (0, 2, 5, 6)
     assert convkit.conv_transpose2d(np.ones((4, 5)), w[0, 0]).shape == (5, 6)
+
+
+def test_phases_are_those_that_see_taps():
+    # A stride far over the filter has as many phases as the filter has taps.
+    assert len(axis_phases(5, 3, 1000, 1, 0, 4003)) == 3
+    assert len(axis_phases(5, 16, 8, 1, 4, 40)) == 8
+    assert [phase.outputs for phase in axis_phases(5, 3, 2, 2, 1, 11)] == [slice(1, 11, 2)]
 
 
 def test_it_transposes_conv2d(rng):
