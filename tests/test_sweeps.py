@@ -204,8 +204,10 @@ def test_unary(name, dtype, isa, rng):
         got = sweeps.unary(x, sweeps.function(name))
         rounded = want.astype(dtype)
         error = np.abs(got - want)
-        # In float64 an error of a cubic of 40 is one of its exponential.
-        factor = 40 if name == "gelu_by_tanh" and dtype == "float64" else 4
+        factor = 4
+        if name == "gelu_by_tanh" and dtype == "float64":
+            # An error of the cubic is one of its exponential; float32 is computed in double.
+            factor = 4 + 4 * np.abs(1.6 * (x + 0.044715 * x**3))
         bound = factor * info.eps * np.abs(want) + 4 * info.smallest_subnormal
     same = (got == rounded) | (np.isnan(got) & np.isnan(rounded))
     assert (same | (error <= bound)).all(), x[~(same | (error <= bound))][:5]
