@@ -200,6 +200,13 @@ CK_NOINLINE void apply_all(int64_t function, double a, double b, T* values, int6
         return magnitude(v) > splat(1e18) ? with_sign(splat(1.0), v) : ratio;
       });
     case kMish: return map(values, count, [](Real v) { return mish<T>(v); });
+    case kGeluByTanh:
+      // (1 + tanh u) / 2 = sigmoid(2 u). In float64 an error of u is one of e^2u.
+      return map(values, count, [](Real v) {
+        const Real factor = splat(1.5957691216057308), w = bounded_below(v, -kFar<T>);
+        const Real cubic = splat(0.044715) * w * w * w + w;
+        return logistic<T>(factor * cubic, w);
+      });
     case kNegative: return map(values, count, [](Real v) { return -v; });
     case kAbsolute: return map(values, count, [](Real v) { return magnitude(v); });
     case kReciprocal: return map(values, count, [](Real v) { return splat(1.0) / v; });
