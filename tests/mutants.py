@@ -182,6 +182,20 @@ MUTANTS = [
         "tests/test_kernels.py -k depthwise",
     ),
     Mutant(
+        "csrc/blocks/block_vectors.h",
+        "if (masked) v = kept ? v : Vec<T>{};\n      store(y + q * y_step, v);",
+        "store(y + q * y_step, v);",
+        "lanes past the last channel hold what a bound makes of zero",
+        "tests/test_blocked_operators.py",
+    ),
+    Mutant(
+        "csrc/blocks/block_vectors.h",
+        "return channel / problem.block * strides.c + channel % problem.block;",
+        "return number * strides.c;",
+        "a block of several vectors is taken for several blocks",
+        "tests/test_blocked_operators.py",
+    ),
+    Mutant(
         "csrc/blocks/depthwise_squares.h",
         "at >= 0 && at < problem.w ? kLanes<T> : 0",
         "at < problem.w ? kLanes<T> : 0",

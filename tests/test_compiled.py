@@ -59,9 +59,9 @@ def test_exactly_the_shapes_compiled_for():
         run(draw((3, 4, 12, 10)))
     with pytest.raises(TypeError, match="input has dtype float64: small needs float32"):
         run(draw((2, 4, 12, 10)).astype(float))
-    with pytest.raises(TypeError, match="small takes 1"):
+    with pytest.raises(TypeError, match="2 inputs were given: small takes input"):
         run(draw((2, 4, 12, 10)), draw((2, 4, 12, 10)))
-    with pytest.raises(TypeError, match="also needs input"):
+    with pytest.raises(TypeError, match="also needs the input input"):
         run()
     with pytest.raises(TypeError, match="input 'image': small takes input"):
         run(image=draw((2, 4, 12, 10)))

@@ -81,7 +81,7 @@ def alias(low: Lowering, node: Node) -> None:
 
 
 def pixel_in_blocks(node: Node, block: int) -> bool:
-    """Whether a node renames an image of one pixel as a row: in blocks its channels stand as one."""
+    """Whether a node renames images of one pixel as rows, as which they stand in blocks too."""
     x, y = node.inputs[0], node.outputs[0]
     return x is not None and x.sizes[2:] == (1, 1) and y.sizes == x.sizes[:2]
 
