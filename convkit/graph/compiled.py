@@ -14,11 +14,12 @@ from convkit.backends import Array
 from convkit.graph.bind import Bound, bind
 from convkit.graph.inputs import by_name, enter_inputs
 from convkit.graph.ir import Graph, Shape, Value
-from convkit.graph.lower import Layers, Lowered, Lowering, Step, View
-from convkit.graph.memory import Arena, Lifetime, plan_arena
+from convkit.graph.lower import Layers, Lowered, Lowering, Step, View, elements
+from convkit.graph.memory import Arena, Lifetime, most_alive, plan_arena
 from convkit.graph.passes import simplify
 from convkit.graph.passes.choose_layout import choose_layout
-from convkit.machine import this_machine
+from convkit.graph.tune import Tuned
+from convkit.machine import physical_memory, this_machine
 from convkit.select import Request
 from convkit.threads import get_num_threads
 
@@ -122,17 +123,19 @@ class CompiledModel:
         known: Mapping[str, Array],
         options: Options,
         layers: Layers | None = None,
+        tuned: Tuned | None = None,
     ) -> None:
-        self._source = (graph, dict(weights), dict(shapes), dict(known), options)
+        self._source = (graph, dict(weights), dict(shapes), dict(known), options, tuned)
         self._threads = options.threads
         self._name = graph.name
         bound = simplify(bind(graph, weights, shapes, known), options.without)
-        self._build(bound, options, WeakValueDictionary() if layers is None else layers)
+        self._build(bound, options, WeakValueDictionary() if layers is None else layers, tuned)
 
-    def _build(self, bound: Bound, options: Options, layers: Layers) -> None:
+    def _build(self, bound: Bound, options: Options, layers: Layers, tuned: Tuned | None) -> None:
         if "choose_layout" not in options.without:
             bound = choose_layout(bound, options.request)
-        lowering = Lowering(bound, options.request, layers)
+        _check_memory(bound)
+        lowering = Lowering(bound, options.request, layers, tuned)
         lowered = lowering.made
         self._graph = bound.graph
         self._inputs = bound.graph.inputs
@@ -241,8 +244,24 @@ class CompiledModel:
         return {"source": self._source}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        graph, weights, shapes, known, options = state["source"]
-        self.__init__(graph, weights, shapes, known, options)  # type: ignore[misc]
+        graph, weights, shapes, known, options, tuned = state["source"]
+        self.__init__(graph, weights, shapes, known, options, None, tuned)  # type: ignore[misc]
+
+
+def _check_memory(bound: Bound) -> None:
+    """Raise MemoryError, before any work, where the network's arrays cannot fit."""
+    lives: dict[Value, Lifetime] = {}
+    for index, node in enumerate(bound.graph.nodes):
+        for value in (*node.reads, *node.outputs):
+            size = elements(value) * np.dtype(value.dtype).itemsize
+            first = lives[value].first if value in lives else index
+            lives[value] = Lifetime(size, first, index)
+    needed = most_alive(lives.values())
+    if needed > physical_memory():
+        raise MemoryError(
+            f"{bound.graph.name} needs {needed} bytes for its arrays: this machine has "
+            f"{physical_memory()}"
+        )
 
 
 def _uses(step: Step) -> Iterator[tuple[View, bool]]:

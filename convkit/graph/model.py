@@ -22,6 +22,7 @@ from convkit.graph.inputs import by_name, enter_inputs
 from convkit.graph.ir import Graph, Shape, Weight
 from convkit.graph.known import names_read
 from convkit.graph.passes import PASSES
+from convkit.graph.tune import Tuned
 from convkit.problem import integer, one_of, shape_of
 from convkit.select import request
 from convkit.weights import load_weights
@@ -84,6 +85,7 @@ class Model:
         self.labels = None if labels is None else tuple(labels)
         self.preset = preset
         self.sizes = dict(sizes or {})
+        self._tuned: Tuned = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -154,6 +156,7 @@ class Model:
         precision: str = "high",
         invariant: bool | None = None,
         outputs: Sequence[str] | None = None,
+        tune: bool = False,
         max_workspace: int | None = None,
         without: Sequence[str] = (),
     ) -> CompiledModel:
@@ -170,6 +173,9 @@ class Model:
             As for `convkit.conv2d`; the workspace is that of each step.
         outputs : names of values, optional
             What to return instead of the network's outputs.
+        tune : bool
+            Choose the algorithms by measuring them on one image, which takes seconds, instead of
+            by predicted cost. What was measured is kept for the model's other shapes.
         without : names of passes, optional
             Passes to leave out (docs/graph.md lists them), to see what they do.
 
@@ -196,6 +202,8 @@ class Model:
         asked = request("auto", precision, invariant, max_workspace)
         if threads is not None:
             threads = integer("threads", threads, least=1)
+        if not isinstance(tune, bool):
+            raise TypeError(f"tune={tune!r} must be True or False")
         for name in without:
             one_of("without", name, (*PASSES, "choose_layout"))
         wanted = self._graph.inputs
@@ -210,7 +218,7 @@ class Model:
         options = Options(
             threads, asked.precision, asked.invariant, asked.max_workspace, tuple(without)
         )
-        return self._compile(sizes, {}, options, outputs)
+        return self._compile(sizes, {}, options, outputs, self._tuned if tune else None)
 
     def _compile(
         self,
@@ -218,10 +226,13 @@ class Model:
         known: Mapping[str, np.ndarray[Any, Any]],
         options: Options,
         outputs: Sequence[str] | None,
+        tuned: Tuned | None = None,
     ) -> CompiledModel:
         self._check_shapes(shapes)
         graph = self._graph if outputs is None else self._giving(outputs)
-        return CompiledModel(graph, self._all_weights(), shapes, known, options, self._layers)
+        return CompiledModel(
+            graph, self._all_weights(), shapes, known, options, self._layers, tuned
+        )
 
     def _check_shapes(self, shapes: Mapping[str, Shape]) -> None:
         """Sizes that the network was written for, the batch and the image's own apart."""
