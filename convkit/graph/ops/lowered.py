@@ -33,7 +33,7 @@ def in_layout(low: Lowering, value: Value, y: Value) -> Array:
     array = low.array(value)
     if array is None or not y.block:
         return low.shadow(value)
-    image = array.reshape((1,) * (4 - array.ndim) + array.shape)
+    image: Array = array.reshape((1,) * (4 - array.ndim) + array.shape)
     if image.shape[1] == 1:
         return image[..., None]
     n, c, h, w = image.shape
