@@ -15,9 +15,11 @@ from convkit.graph.ops.row import (
     Keywords,
     Made,
     Op,
+    alias,
     axes_of,
     given,
     image_shape,
+    pixel_in_blocks,
     whole_numbers,
 )
 from convkit.problem import integer
@@ -30,10 +32,6 @@ MOST_AXES = 32
 
 Inputs = Sequence[Value | None]
 Known = Sequence[Array | None]
-
-
-def _alias(low: Lowering, node: Node) -> None:
-    low.alias(node)
 
 
 def needed(numbers: Any, name: str, what: str) -> tuple[Any, ...]:
@@ -229,10 +227,26 @@ def _space_to_depth_lower(low: Lowering, node: Node) -> None:
 ROWS: dict[str, Op] = {
     # Each reads its second and later inputs as numbers known before running; or as settings.
     # reshape(x, shape); shape, allowzero
-    "reshape": Op(_reshape_shape, _reshape, _alias, _reshape_settle, reads=(1,), view=True),
+    "reshape": Op(
+        _reshape_shape,
+        _reshape,
+        alias,
+        _reshape_settle,
+        reads=(1,),
+        blocks=pixel_in_blocks,
+        view=True,
+    ),
     # squeeze(x, axes), unsqueeze(x, axes); axes
-    "squeeze": Op(_squeeze_shape, _squeeze, _alias, _squeeze_settle, reads=(1,), view=True),
-    "unsqueeze": Op(_unsqueeze_shape, _unsqueeze, _alias, _unsqueeze_settle, reads=(1,), view=True),
+    "squeeze": Op(
+        _squeeze_shape,
+        _squeeze,
+        alias,
+        _squeeze_settle,
+        reads=(1,),
+        blocks=pixel_in_blocks,
+        view=True,
+    ),
+    "unsqueeze": Op(_unsqueeze_shape, _unsqueeze, alias, _unsqueeze_settle, reads=(1,), view=True),
     # transpose(x); perm, reversed axes if left out
     "transpose": Op(_transpose_shape, _transpose, _transpose_lower, _transpose_settle),
     # depth_to_space(x), space_to_depth(x); block, mode DCR or CRD: which axis of depth is first
