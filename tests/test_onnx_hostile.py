@@ -1,5 +1,5 @@
-"""Broken, hostile and lying ONNX files: each ends in a ValueError that names a node or a tensor,
-soon and in little memory; no file outside the model's folder is read."""
+"""Broken, hostile and lying ONNX files: each ends in a ValueError that names node or tensor, soon
+and in little memory; no file outside the model's folder is read."""
 
 from __future__ import annotations
 
