@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cases import CASES, PROMISES, REAL_LAYERS
 from guarded import LAYOUTS, guarded
-from native import ISAS, WAYS, fields_for, native_plan, pairs, run, some
+from native import ISAS, WAYS, blocked, fields_for, native_plan, pairs, run, some
 from oracle import assert_within
 
 from convkit import _convkit
@@ -52,6 +52,45 @@ def test_blocks_of_channels(variant, case, block):
     plan = native_plan(variant, problem, arrays.w, arrays.bias, "sigmoid", block=block)
     expected = arrays.expected(PROMISES[variant.algorithm], problem, activation="sigmoid")
     assert_within(run(plan, problem, arrays.x, threads=2), *expected)
+
+
+@pytest.mark.parametrize(
+    ("variant", "case"),
+    some("pointwise pointwise_batch pointwise_stride_2 padded_1x1 depthwise_channels_19 odd_sizes"),
+)
+def test_blocks_of_any_strides(variant, case):
+    """Blocks with room between the pixels, rows, blocks and images of x, y and the residual."""
+    if variant.layouts != (1, 1):
+        return
+    arrays, problem = case.arrays(variant.dtype), case.of(variant.dtype)
+    plan = native_plan(variant, problem, arrays.w, arrays.bias, "relu")
+    block = plan.block
+
+    def spread(array):
+        n, c, h, w = array.shape
+        whole = np.full((n, -(-c // block) + 1, h + 1, w + 2, block + 16), np.nan, array.dtype)
+        inside = whole[:, 1:, 1:, 1:-1, :block]
+        tight = blocked(array, block, True)[1]
+        inside[...] = np.lib.stride_tricks.as_strided(
+            tight, inside.shape, (*tight.strides, array.itemsize)
+        )
+        return (
+            whole,
+            inside,
+            np.lib.stride_tricks.as_strided(inside, array.shape, inside.strides[:4]),
+        )
+
+    expected = run(plan, problem, arrays.x, arrays.residual)
+    (_, _, x), (_, _, residual) = spread(arrays.x), spread(arrays.residual)
+    whole, inside, y = spread(np.zeros_like(arrays.residual))
+    inside[...] = np.nan
+    plan.plan.run(x, residual, y, 2)
+    lanes = inside.transpose(0, 1, 4, 2, 3)
+    lanes = lanes.reshape((len(lanes), -1, *lanes.shape[3:]))
+    np.testing.assert_array_equal(lanes[:, : problem.k], expected)
+    assert not lanes[:, problem.k :].any()
+    inside[...] = np.nan
+    assert np.isnan(whole).all(), "something between the blocks was written"
 
 
 def _lanes(variant) -> int:
