@@ -22,9 +22,7 @@ constexpr int kTilePixels = kPixels;
 constexpr int kFreePixels = lesser(kAddresses, kPixels);
 // Channels that share a filter row and column; of a block, at most these.
 constexpr int64_t kChannelRun = 64;
-// Entries of a filter column: those of the addresses, and bits for those that read zero; kElsewhere
-// where padding repeats other pixels.
-constexpr int64_t kElsewhere = 1 << kAddresses;
+// Entries of a filter column: those of the addresses, and bits for those in the padding.
 constexpr int kColumnEntry = kAddresses + 1;
 
 // Blocks of outputs, parts of the sum (direct_blocks.h).
@@ -156,20 +154,19 @@ template <class T>
 alignas(kVectorBytes) constexpr T kZeroRun[kChannelRun] = {};
 
 // The address of pixel i of kCount, and how far it is from there.
-constexpr int address_of(int i, int count, bool inside) {
-  return inside                ? 0
-         : count <= kAddresses ? i
-         : i < kEnds           ? i
-         : i < count - kEnds   ? kEnds
-                               : i + kAddresses - count;
+constexpr int address_of(int i, int count) {
+  return count <= kAddresses ? i
+         : i < kEnds         ? i
+         : i < count - kEnds ? kEnds
+                             : i + kAddresses - count;
 }
-constexpr int beyond_address(int i, int count, bool inside) {
-  return inside ? i : count <= kAddresses || i < kEnds || i >= count - kEnds ? 0 : i - kEnds;
+constexpr int beyond_address(int i, int count) {
+  return count <= kAddresses || i < kEnds || i >= count - kEnds ? 0 : i - kEnds;
 }
-// kStep: distance of the pixels between the ends, of all where none is in the padding (kInside).
-template <class T, int kCount, int kVecs, int kStep, bool kInside>
+// kStep: distance of the pixels between the ends.
+template <class T, int kCount, int kVecs, int kStep>
 CK_NOINLINE void add_channels(const ChannelTile<T>& tile) {
-  constexpr int kPlaces = kInside ? 1 : lesser(kCount, kAddresses);
+  constexpr int kPlaces = lesser(kCount, kAddresses);
   Vec<T> sum[kCount][kVecs];
   clear<T>(sum);
   const T* w = tile.w;
@@ -186,15 +183,14 @@ CK_NOINLINE void add_channels(const ChannelTile<T>& tile) {
         const T* at[kPlaces];
         CK_UNROLL(8)
         for (int i = 0; i < kPlaces; ++i) at[i] = row + column[i];
-        if (const int64_t padding = kInside ? 0 : column[kAddresses]) {
+        if (const int64_t padding = column[kAddresses]) {
           CK_UNROLL(8)
           for (int i = 0; i < kPlaces; ++i)
             if (padding >> i & 1) at[i] = kZeroRun<T>;
         }
         const auto channel_at = [&](int64_t c) __attribute__((always_inline)) {
           add_tap<T, 0>(w, sum, [&](int i) __attribute__((always_inline)) {
-            return at[address_of(i, kCount, kInside)]
-                     [c + beyond_address(i, kCount, kInside) * kStep];
+            return at[address_of(i, kCount)][c + beyond_address(i, kCount) * kStep];
           });
           w += kVecs * kLanes<T>;
         };
@@ -223,44 +219,28 @@ CK_NOINLINE void add_channels(const ChannelTile<T>& tile) {
 }
 template <class T>
 using AddChannels = void (*)(const ChannelTile<T>&);
-template <class T, int kVecs, int kStep, bool kInside, int kFirst, int... kCount>
+template <class T, int kVecs, int kStep, int kFirst, int... kCount>
 CK_INLINE AddChannels<T> add_channels_for(int64_t count, std::integer_sequence<int, kCount...>) {
-  static constexpr AddChannels<T> kTable[] = {
-      add_channels<T, kFirst + kCount, kVecs, kStep, kInside>...};
+  static constexpr AddChannels<T> kTable[] = {add_channels<T, kFirst + kCount, kVecs, kStep>...};
   return kTable[count - kFirst];
 }
-template <class T, int kVecs, int kStep>
-AddChannels<T> add_channels_for(int64_t count, bool inside) {
-  // Few pixels are as quick with addresses of their own.
-  constexpr int kFew = kTilePixels / 2;
-  constexpr std::make_integer_sequence<int, kTilePixels - kFew> many{};
-  if constexpr (kVecs == 2)
-    if (inside && count > kFew)
-      return add_channels_for<T, kVecs, kStep, true, kFew + 1>(count, many);
-  if constexpr (kTilePixels > kFreePixels) {
-    constexpr std::make_integer_sequence<int, kTilePixels - kFreePixels> wide{};
-    if (count > kFreePixels)
-      return add_channels_for<T, kVecs, kStep, false, kFreePixels + 1>(count, wide);
-  }
-  return add_channels_for<T, kVecs, 0, false, 1>(count,
-                                                 std::make_integer_sequence<int, kFreePixels>{});
-}
 template <class T, int kVecs>
-AddChannels<T> add_channels_for(int64_t count, int64_t step, bool inside) {
-  return step == 2 * kLanes<T> ? add_channels_for<T, kVecs, 2 * kLanes<T>>(count, inside)
-                               : add_channels_for<T, kVecs, kLanes<T>>(count, inside);
+AddChannels<T> add_channels_for(int64_t count, int64_t step) {
+  if constexpr (kTilePixels > kFreePixels)
+    if (count > kFreePixels) {
+      constexpr std::make_integer_sequence<int, kTilePixels - kFreePixels> wide{};
+      constexpr int kOne = kLanes<T>, kTwo = 2 * kLanes<T>;
+      return step == kOne ? add_channels_for<T, kVecs, kOne, kFreePixels + 1>(count, wide)
+                          : add_channels_for<T, kVecs, kTwo, kFreePixels + 1>(count, wide);
+    }
+  return add_channels_for<T, kVecs, 0, 1>(count, std::make_integer_sequence<int, kFreePixels>{});
 }
 // Whether pixels other than the first and last kEnds of a row are within the image under every
 // filter column, and as far apart as add_channels knows.
 template <class T>
-bool known_step(const Problem& problem) {
-  const int64_t step = problem.stride_w * problem.x.w;
-  return step == kLanes<T> || step == 2 * kLanes<T>;
-}
-template <class T>
 bool wide_tiles(const Problem& problem) {
-  const int64_t u = problem.stride_w;
-  return known_step<T>(problem) && problem.pad_left <= kEnds * u &&
+  const int64_t step = problem.stride_w * problem.x.w, u = problem.stride_w;
+  return (step == kLanes<T> || step == 2 * kLanes<T>) && problem.pad_left <= kEnds * u &&
          (problem.q - 1 - kEnds) * u - problem.pad_left + (problem.s - 1) * problem.dilation_w <
              problem.w;
 }
@@ -353,7 +333,6 @@ void channel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
   const ChannelScratch<T> scratch = channel_scratch<T>(problem, blocks, operands.scratch);
   const int64_t taps = blocks.channels * problem.r * problem.s;
   const int64_t step = problem.stride_w * problem.x.w;
-  const bool known = known_step<T>(problem);
   const int64_t most = wide_tiles<T>(problem) ? kTilePixels : kFreePixels;
   ChannelItem listed{};
   listed.place = -1;
@@ -366,10 +345,11 @@ void channel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
     // Tiles are even; the first `wider` of them have one pixel more.
     const int64_t pixels = block.columns / tiles, wider = block.columns % tiles;
     const auto count_of = [&](int64_t tile) { return pixels + (tile < wider); };
-    const auto tile_for = [&](int64_t count, bool inside) {
-      return width > kLanes<T> ? add_channels_for<T, 2>(count, step, inside)
-                               : add_channels_for<T, 1>(count, step, inside);
+    const auto tile_for = [&](int64_t count) {
+      return width > kLanes<T> ? add_channels_for<T, 2>(count, step)
+                               : add_channels_for<T, 1>(count, step);
     };
+    const AddChannels<T> wide = tile_for(count_of(0)), narrow = tile_for(pixels);
     if (listed.place < 0 || listed.block.first_column != block.first_column) {
       int64_t* to = scratch.columns;
       for (int64_t tile = 0, first = block.first_column; tile < tiles; ++tile) {
@@ -378,12 +358,12 @@ void channel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
           to[kAddresses] = 0;
           for (int i = 0; i < kAddresses; ++i) {
             const int64_t pixel = count <= kAddresses || i <= kEnds ? i : i + count - kAddresses;
-            const int64_t place =
-                (first + pixel) * problem.stride_w - problem.pad_left + s * problem.dilation_w;
-            const int64_t column = source_column(problem, place);
-            to[i] = column < 0 ? 0 : column * problem.x.w;
-            if (pixel >= count || column == place) continue;
-            to[kAddresses] |= column < 0 ? int64_t(1) << i : kElsewhere;
+            const int64_t column =
+                source_column(problem, (first + pixel) * problem.stride_w - problem.pad_left +
+                                           s * problem.dilation_w);
+            const bool inside = pixel < count && column >= 0;
+            to[i] = inside ? column * problem.x.w : 0;
+            to[kAddresses] |= int64_t(!inside) << i;
           }
         }
         first += count;
@@ -445,11 +425,7 @@ void channel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
                 int64_t turn = 0;
                 const int64_t runs = ceil_div(c1 - c0, lesser(problem.block, kChannelRun));
                 // Down the rows of a column of tiles, which share most of their pixels.
-                for (int64_t j = 0, column = 0; j < tiles; column += count_of(j++)) {
-                  bool inside = known;
-                  for (int64_t s = s0; s < s1 && inside; ++s)
-                    inside = !scratch.columns[(j * problem.s + s + 1) * kColumnEntry - 1];
-                  const AddChannels<T> add = tile_for(count_of(j), inside);
+                for (int64_t j = 0, column = 0; j < tiles; column += count_of(j++))
                   for (int64_t i = 0; i < block.rows; ++i) {
                     const int64_t from = greater(r0, scratch.met[i].first);
                     const int64_t to =
@@ -467,12 +443,11 @@ void channel_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
                     const int64_t line = ahead_lines * turn / turns;
                     tile.ahead = ahead + line * kCacheLine;
                     tile.ahead_lines = ceil_div(ahead_lines * ++turn / turns - line, fetches);
-                    add(tile);
+                    (j < wider ? wide : narrow)(tile);
                     if (last && vectors)
                       put(problem, exit, tile.sums, block.first_row + i,
                           block.first_column + column, count_of(j));
                   }
-                }
                 w += part_taps * width;
               });
     if (problem.y_layout == kNchw)
