@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from cases import CASES, PROMISES, REAL_LAYERS
 from guarded import LAYOUTS, guarded
-from native import ISAS, WAYS, blocked, fields_for, native_plan, pairs, run, some
+from native import ISAS, VARIANTS, WAYS, blocked, fields_for, native_plan, pairs, run, some
 from oracle import assert_within
 
 from convkit import _convkit
 from convkit.algorithms import ALGORITHMS
+from convkit.problem import conv_problem
 
 pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("checked_kernels")]
 
@@ -91,6 +92,31 @@ def test_blocks_of_any_strides(variant, case):
     assert not lanes[:, problem.k :].any()
     inside[...] = np.nan
     assert np.isnan(whole).all(), "something between the blocks was written"
+
+
+DEEP = [v for v in VARIANTS if v.algorithm == "pointwise" and v.layouts == (1, 1)]
+
+
+@pytest.mark.parametrize("variant", DEEP, ids=str)
+def test_few_pixels_of_many_channels_in_blocks(variant):
+    """More weights than pixels, and neither stays in a cache."""
+    rng = np.random.default_rng(5)
+    problem = conv_problem((2, 9000, 4, 7), (33, 9000, 1, 1), dtype=variant.dtype)
+    x, w = (
+        rng.standard_normal(shape).astype(variant.dtype)
+        for shape in ((2, 9000, 4, 7), (33, 9000, 1, 1))
+    )
+    sums, magnitudes = (
+        np.einsum("nchw,kc->nkhw", f(x.astype(float)), f(w[..., 0, 0].astype(float)))
+        for f in (np.array, np.abs)
+    )
+    plan = native_plan(variant, problem, w)
+    y = run(plan, problem, x)
+    assert (np.abs(y - sums) <= 4 * np.finfo(variant.dtype).eps * magnitudes).all()
+    for image in range(2):
+        for threads in (1, 3):
+            alone = run(plan, problem, x[image : image + 1], threads=threads)
+            np.testing.assert_array_equal(alone[0], y[image])
 
 
 def _lanes(variant) -> int:
