@@ -26,8 +26,8 @@ constexpr int kBlockVecs = 2;
 // of additions stays short.
 constexpr int64_t kBlockDepth = kPartial;
 // Bytes of x that stay in the second level of cache, beside weights that do and beside those that
-// only pass through it.
-constexpr int64_t kBlockX = 512 << 10, kBlockXAlone = 1 << 20;
+// only pass through it, being more than kPassing.
+constexpr int64_t kBlockX = 512 << 10, kBlockXAlone = 768 << 10, kPassing = 1 << 20;
 constexpr int64_t kLineBytes = 64;
 
 // Parts of a few tiles of pixels, blocks of parts. An item is a part of a panel; items run over the
@@ -51,11 +51,11 @@ CK_INLINE BlockGrid block_grid(const Problem& problem) {
   const int64_t pixel_bytes = grid.depths * kVectorBytes,
                 part_bytes = (grid.pixels + grid.parts - 1) / grid.parts * pixel_bytes;
   const int64_t weights = problem.c * grid.vecs * kVectorBytes,
-                stays = weights > kBlockXAlone ? kBlockXAlone : kBlockX;
+                stays = weights > kPassing ? kBlockXAlone : kBlockX;
   const int64_t most = part_bytes > stays ? 1 : stays / part_bytes;
   grid.blocks = (grid.parts + most - 1) / most;
   // Blocks read all weights again, panels would read all pixels: whichever is less.
-  if (weights > kBlockXAlone &&
+  if (weights > kPassing &&
       weights * (grid.blocks - 1) > grid.parts * part_bytes * (grid.panels - 1))
     grid.blocks = 1;
   const int64_t parts = (grid.parts + grid.blocks - 1) / grid.blocks;
