@@ -11,6 +11,7 @@ import numpy as np
 from convkit.epilogue import activation
 from convkit.graph.choice import has_kernel, operator_fields
 from convkit.graph.ir import Node, Value
+from convkit.graph.ops import lowered
 from convkit.graph.ops.activations import activated
 from convkit.graph.ops.row import Array, Keywords, Made, Op, given, in_blocks, one_dtype
 
@@ -89,13 +90,43 @@ def _batch_norm(arrays: Sequence[Array | None], keywords: Keywords) -> tuple[Arr
 
 
 def _batch_norm_blocks(node: Node, block: int) -> bool:
-    blocked = in_blocks(node, block)
-    (x,) = given(blocked.inputs, "batch_norm")
-    return len(x.sizes) == 4 and has_kernel("batch_norm", operator_fields(x, blocked.output))
+    """Known statistics; lanes past the last channel must stay zero."""
+    (x,) = given(node.inputs, "batch_norm")
+    if len(x.sizes) != 4 or len(node.weights) < 4:
+        return False
+    clean = activation_keeps_zero(node) or x.sizes[1] % block == 0
+    return clean or _has_batch_norm(in_blocks(node, block))
+
+
+def _has_batch_norm(node: Node) -> bool:
+    (x,) = given(node.inputs, "batch_norm")
+    return has_kernel("batch_norm", operator_fields(x, node.output))
+
+
+def activation_keeps_zero(node: Node) -> bool:
+    """Whether the activation of 0 is 0."""
+    return float(activated(np.zeros(()), node.keywords.get("activation"))) == 0
 
 
 def _batch_norm_lower(low: Lowering, node: Node) -> None:
-    low.batch_norm(node)
+    """In blocks by two sweeps where there is no kernel: scale x, then + shift."""
+    (x,) = given(node.inputs, "batch_norm")
+    if not x.block or _has_batch_norm(node):
+        low.batch_norm(node)
+        return
+    weight, bias, mean, var = (np.asarray(low.array(v), np.float64) for v in node.inputs[1:5])
+    scale = weight / np.sqrt(var + node.keywords.get("eps", 1e-5))
+    source, result = low.shadow(x), low.shadow(node.output)
+    names = "+".join(v.name for v in node.weights)
+    chosen = activation(node.keywords.get("activation"))
+    for name, vector, last in (
+        ("multiply", scale, activation(None)), ("add", bias - scale * mean, chosen),
+    ):  # fmt: skip
+        column = np.ascontiguousarray(vector.reshape(-1, 1, 1), x.dtype)
+        made = low.new_weight(f"{node.name}:{name}:{names}", column)
+        added = lowered.in_layout(low, made, node.output)
+        lowered.binary(low, node, name, source, added, result, last)
+        source = result
 
 
 def _softmax_shape(

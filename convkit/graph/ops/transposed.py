@@ -152,19 +152,20 @@ def _lower(low: Lowering, node: Node) -> None:
             strict=True,
         )
     ]  # fmt: skip
+    covered = all(
+        sum(len(range(*phase.outputs.indices(out))) for phase in axis) == out
+        for axis, out in zip(phases, made.shape[2:], strict=True)
+    )
+    if not covered:
+        added = np.zeros(1, y.dtype) if bias is None else low.shadow(bias)
+        _rest(low, node, added[:, None, None], low.shadow(y))
     for i, down in enumerate(phases[0]):
         for j, across in enumerate(phases[1]):
             part = low.shadow(y)[:, :, down.outputs, across.outputs]
-            if down.taps is None or across.taps is None:
-                added = np.zeros(1, y.dtype) if bias is None else low.shadow(bias)
-                _rest(low, node, added[:, None, None], part)
-                continue
             taps = grouped[..., down.taps, across.taps].swapaxes(1, 2)
             shape = (groups * each, c // groups, *taps.shape[3:])
             if array is not None:
-                names = (
-                    f"{weight.name}:{groups},{made.stride},{made.dilation},{made.padding},{i},{j}"
-                )
+                names = f"{weight.name}:{groups}:{down.taps},{across.taps}"
                 filters: Value = low.new_weight(names, np.ascontiguousarray(taps.reshape(shape)))
             else:
                 filters = lowered.temporary(low, node, f"filters{i},{j}", shape, y.dtype)
