@@ -19,6 +19,7 @@ COMMANDS = {
     "choice": "auto against every forced algorithm",
     "latency": "the slowest calls, also under a quota of processor time",
     "items": "how evenly work falls on many threads",
+    "nodes": "how many nodes each pass of the graph compiler leaves",
     "table": "results as tables for the pages",
 }
 

@@ -56,6 +56,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--max-workspace", type=int, metavar="BYTES", help="memory for weights and scratch"
     )
     explain.set_defaults(run=_explain)
+    check = commands.add_parser(
+        "check", help="run a network of a file and compare it with its definition"
+    )
+    check.add_argument("file", metavar="FILE", help=".onnx, or what convkit convert wrote")
+    check.set_defaults(run=_check)
+    convert = commands.add_parser(
+        "convert", help="make one self-contained file of a network, which runs without extras"
+    )
+    convert.add_argument("source", metavar="IN", help=".onnx, or what this command wrote")
+    convert.add_argument("target", metavar="OUT", help="ends in .safetensors")
+    convert.set_defaults(run=_convert)
+    commands.add_parser("models", help="the networks that come with convkit").set_defaults(
+        run=_models
+    )
     try:
         options = parser.parse_args(arguments)
     except SystemExit as stop:  # argparse has printed; it exits 0 for --help and --version
@@ -98,6 +112,31 @@ def _explain(options: argparse.Namespace) -> int:
             **keywords,
         )  # fmt: skip
     )
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from convkit.graph.check import check
+
+    found = check(options.file)
+    print(found)
+    return 0 if found.right else 1
+
+
+def _convert(options: argparse.Namespace) -> int:
+    import convkit
+
+    model = convkit.load(options.source)
+    model.save(options.target)
+    print(f"{options.target}: {model.graph.name}, {model.graph.parameters:,} parameters")
+    return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    from convkit import models
+
+    for name in models.names():
+        print(f"{name:18} {models.build(name).graph.parameters:>12,} parameters")
     return 0
 
 

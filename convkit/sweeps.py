@@ -63,6 +63,7 @@ UNARY: dict[str, ActivationRow] = {
     "arcsinh": ActivationRow(36),
     "arccosh": ActivationRow(37),
     "arctanh": ActivationRow(38),
+    "gelu_by_tanh": ActivationRow(39),
 }
 #: How what stands in the padding is found from the indices of an axis, in NumPy's words.
 PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}
@@ -139,7 +140,7 @@ def copy(
     if y.size == 0:
         return y
     if x.size == 0:  # all is padding
-        x = np.zeros((1,) * x.ndim, x.dtype)
+        x, tables = np.broadcast_to(np.array(fill, x.dtype), shape), ()
     bits = int(np.array(fill, x.dtype).view(f"u{x.itemsize}"))
     _sweep("copy", 0, whole_elements(x), None, y, tables=list(tables), fill=bits)
     return y
@@ -240,11 +241,15 @@ def depth_to_space(x: Array, block: int, *, channels_first: bool = False) -> Arr
     return copy(parts).reshape(n, c, h * block, w * block)
 
 
-def space_to_depth(x: Array, block: int) -> Array:
-    """(n, c, h b, w b) -> (n, b b c, h, w): squares become channels, (b, b, c)."""
+def space_to_depth(x: Array, block: int, *, channels_first: bool = False) -> Array:
+    """(n, c, h b, w b) -> (n, c b b, h, w): squares become channels.
+
+    They stand as (b, b, c), with channels_first as (c, b, b).
+    """
     n, c, height, width = x.shape
     h, w = height // block, width // block
-    parts = x.reshape(n, c, h, block, w, block).transpose(0, 3, 5, 1, 2, 4)
+    parts = x.reshape(n, c, h, block, w, block)
+    parts = parts.transpose((0, 1, 3, 5, 2, 4) if channels_first else (0, 3, 5, 1, 2, 4))
     return copy(parts).reshape(n, block**2 * c, h, w)
 
 
@@ -259,10 +264,9 @@ def to_blocks(x: Array, block: int, *, out: Array | None = None) -> Array:
     if whole:
         copy(_lanes(x[:, : whole * block], block), out=y[:, :whole])
     if c % block:
-        last = y[:, whole:]
-        copy(x[:, None, whole * block :].transpose(0, 1, 3, 4, 2), out=last[..., : c % block])
-        rest = last[..., c % block :]
-        copy(np.broadcast_to(np.zeros((), x.dtype), rest.shape), out=rest)
+        last = y[:, whole:, ..., : c % block]
+        copy(x[:, None, whole * block :].transpose(0, 1, 3, 4, 2), out=last)
+        clear_lanes(y, c)
     return y
 
 
@@ -276,6 +280,17 @@ def from_blocks(x: Array, c: int, *, out: Array | None = None) -> Array:
     if c % block:
         copy(x[:, whole, ..., : c % block].transpose(0, 3, 1, 2), out=y[:, whole * block :])
     return y
+
+
+def clear_lanes(y: Array, c: int) -> None:
+    """Zero in the lanes past the last channel of (n, ceil(c / block), h, w, block).
+
+    What a sweep over blocks needs behind it where its function of zeros is not zero.
+    """
+    block = y.shape[-1]
+    if c % block:
+        rest = y[:, c // block :, ..., c % block :]
+        copy(np.broadcast_to(np.zeros((), y.dtype), rest.shape), out=rest)
 
 
 def _lanes(x: Array, block: int) -> Array:

@@ -36,7 +36,7 @@ class AxisPhase(NamedTuple):
     """One phase along one axis: which outputs, which taps in reverse order, which part of x."""
 
     outputs: slice
-    taps: slice | None  # None: the bias alone
+    taps: slice
     dilation: int
     rows: slice  # of x: padding that would be negative is left out instead
     padding: tuple[int, int]
@@ -45,29 +45,26 @@ class AxisPhase(NamedTuple):
 def axis_phases(
     size: int, taps: int, stride: int, dilation: int, before: int, out: int
 ) -> list[AxisPhase]:
-    """The phases of an axis of `size` inputs and `out` outputs, `before` outputs cut off."""
+    """The phases that see taps and inputs, of an axis of `size` inputs and `out` outputs.
+
+    `before` outputs are cut off in front.
+    """
     phases = []
     common = math.gcd(dilation, stride)
     step, spread = stride // common, dilation // common
-    for a in range(min(stride, out)):
-        t, outputs = a + before, slice(a, out, stride)
-        first = next((r for r in range(min(step, taps)) if (t - r * dilation) % stride == 0), None)
-        empty = AxisPhase(outputs, None, 1, slice(0, 0), (0, 0))
-        if first is None:
-            phases.append(empty)
+    for first in range(min(step, taps)):  # the phase whose first tap this is
+        a = (first * dilation - before) % stride
+        if a >= out:
             continue
         count = -(-(taps - first) // step)
-        b = (t - first * dilation) // stride
-        reach = (count - 1) * spread
-        start = b - reach  # the row of x that the first output's first tap reads
+        b = (a + before - first * dilation) // stride
+        start = b - (count - 1) * spread  # the row that the first output's first tap reads
         stop = b + len(range(a, out, stride))  # behind the row that the last one's last reads
         rows = slice(max(start, 0), min(stop, size))
-        if rows.start >= rows.stop:
-            phases.append(empty)
-            continue
-        last = first + (count - 1) * step
-        padding = (max(-start, 0), max(stop - size, 0))
-        phases.append(AxisPhase(outputs, slice(last, None, -step), spread, rows, padding))
+        if rows.start < rows.stop:
+            reverse = slice(first + (count - 1) * step, None, -step)
+            padding = (max(-start, 0), max(stop - size, 0))
+            phases.append(AxisPhase(slice(a, out, stride), reverse, spread, rows, padding))
     return phases
 
 
@@ -76,14 +73,16 @@ class Phase(NamedTuple):
 
     outputs: tuple[slice, slice]
     inputs: tuple[slice, slice]
-    decision: Decision | None  # None: the bias alone
-    native: _convkit.Plan | None
+    decision: Decision
+    native: _convkit.Plan
 
 
 class TransposedPlan:
     """A transposed convolution with the weights of its phases packed. Safe from several threads."""
 
-    __slots__ = ("_activation", "_bias", "dtype", "phases", "workspace", "x_shape", "y_shape")
+    __slots__ = (
+        "_activation", "_bias", "covered", "dtype", "phases", "workspace", "x_shape", "y_shape",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -98,12 +97,17 @@ class TransposedPlan:
         self.dtype, self._activation = w.dtype, activation
         self._bias = None if bias is None else np.array(bias, order="C", copy=True)
         filters = _filters(w, shape.groups)
+        #: Whether every output belongs to a phase; else the bias stands where no tap falls.
+        self.covered = all(
+            sum(len(range(*phase.outputs.indices(out))) for phase in phases) == out
+            for phases, out in zip((shape.rows, shape.columns), shape.y_shape[2:], strict=True)
+        )
         self.phases: list[Phase] = []
         for down in shape.rows:
             for across in shape.columns:
                 self.phases.append(self._phase(shape, down, across, filters, asked, packing))
         #: Bytes: packed weights of all phases and the most scratch that one of them takes.
-        sizes = [phase.native.sizes for phase in self.phases if phase.native is not None]
+        sizes = [phase.native.sizes for phase in self.phases]
         self.workspace: int = sum(packed for packed, _, _ in sizes) + max(
             (shared + scratch for _, shared, scratch in sizes), default=0
         )
@@ -118,8 +122,6 @@ class TransposedPlan:
         packing: bool,
     ) -> Phase:
         outputs, inputs = (down.outputs, across.outputs), (down.rows, across.rows)
-        if down.taps is None or across.taps is None:
-            return Phase(outputs, inputs, None, None)
         w = filters[:, :, down.taps, across.taps]
         n, c, _, _ = shape.x_shape
         rows, columns = (part.stop - part.start for part in inputs)
@@ -137,12 +139,11 @@ class TransposedPlan:
     def run(self, x: Array, y: Array) -> None:
         """Write y (n, k, p, q), of any strides, for x (n, c, h, w)."""
         x, threads = whole_elements(x), get_num_threads()
+        if not self.covered:
+            sweeps.copy(np.broadcast_to(self._resting(), y.shape), out=y)
         for phase in self.phases:
             part = y[:, :, phase.outputs[0], phase.outputs[1]]
-            if phase.native is None:
-                sweeps.copy(np.broadcast_to(self._resting(), part.shape), out=part)
-            else:
-                phase.native.run(x[:, :, phase.inputs[0], phase.inputs[1]], None, part, threads)
+            phase.native.run(x[:, :, phase.inputs[0], phase.inputs[1]], None, part, threads)
 
     def _resting(self) -> Array:
         """What stands where no tap falls: activation(bias), as (k, 1, 1) or one number."""
@@ -151,7 +152,7 @@ class TransposedPlan:
 
 
 class TransposedShape(NamedTuple):
-    """The sizes of a transposed convolution, validated, and its phases."""
+    """The sizes of a transposed convolution, validated, and the phases of its axes."""
 
     x_shape: tuple[int, int, int, int]
     y_shape: tuple[int, int, int, int]

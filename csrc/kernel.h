@@ -46,6 +46,7 @@ enum Activation : int64_t {
   kArcSinh = 36,
   kArcCosh = 37,
   kArcTanh = 38,
+  kGeluByTanh = 39,  // v (1 + tanh(sqrt(2 / pi) (v + 0.044715 v^3))) / 2, an approximation of kGelu
 };
 
 struct Epilogue {

@@ -318,6 +318,21 @@ _GROUPS = [
     _case("groups_2_wide", (1, 34, 7, 9), (38, 17, 3, 3), groups=2, padding=1),
     _case("groups_of_4_wide", (1, 12, 31, 50), (12, 4, 3, 3), groups=3, padding=1),
     _case("groups_of_4_lines", (1, 24, 33, 20), (72, 4, 3, 3), groups=6, padding=1),
+    _case("groups_of_4_stride_2", (1, 24, 17, 45), (24, 4, 3, 3), groups=6, padding=1, stride=2),
+    _case(
+        "groups_of_4_reflect",
+        (2, 20, 9, 23),
+        (20, 4, 3, 3),
+        groups=5,
+        padding=((2, 1), (0, 3)),
+        padding_mode="reflect",
+    ),
+    _case(
+        "groups_of_2_dilated", (1, 10, 13, 22), (10, 2, 3, 3), groups=5, padding=3, dilation=(3, 2)
+    ),
+    _case("groups_of_8_7x7", (1, 24, 9, 31), (24, 8, 7, 7), groups=3, padding=3),
+    _case("groups_of_16", (1, 48, 9, 17), (48, 16, 3, 3), groups=3, padding=1),
+    _case("padding_5_wide", (1, 18, 7, 37), (17, 18, 3, 11), padding=(1, 5)),
     _case("groups_of_8_narrow", (1, 16, 15, 7), (16, 8, 3, 3), groups=2, padding=1),
     _case(
         "groups_of_11_stride_4",

@@ -30,10 +30,10 @@ WAYS = """
     pointwise_stride_2 pointwise_many_pixels padded_1x1 depthwise_channels_19 depthwise_narrow_19
     depthwise_channels_19_5x5 depthwise_channels_19_7x7
     depthwise_large_19 depthwise_large_19_stride_2 depthwise_channels_19_twice
-    groups_of_2_5x5_many groups_of_4_lines columns_33 filters_17 filter_11x11_batch one_channel
-    filter_5x5_wide rank_one_batch rank_one_twice rank_one_reflect rank_one_strips_circular
-    rank_one_blocks rank_one_31x31 in_place in_place_both_edges in_place_5x5_stride_4
-    in_place_weights_stay
+    groups_of_2_5x5_many groups_of_4_lines groups_of_4_stride_2 columns_33 filters_17
+    filter_11x11_batch one_channel filter_5x5_wide rank_one_batch rank_one_twice rank_one_reflect
+    rank_one_strips_circular rank_one_blocks rank_one_31x31 in_place in_place_both_edges
+    in_place_5x5_stride_4 in_place_weights_stay
 """
 
 

@@ -154,7 +154,8 @@ def main() -> int:
 
 
 def is_kernel_test(name: str) -> bool:
-    return name.startswith(("test_kernels", "test_blocks", "test_operators", "test_activations"))
+    names = ("kernels", "blocks", "operators", "activations", "sweeps", "transposed")
+    return name.startswith(tuple(f"test_{each}" for each in names))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import gc
+import json
 import pickle
 import threading
 import time
@@ -12,7 +14,12 @@ import numpy as np
 import pytest
 
 import convkit
+from convkit.cli import main
+from convkit.graph.check import check
+from convkit.graph.ir import Weight
 from convkit.graph.memory import Lifetime, plan_arena
+from convkit.graph.ops import OPS
+from convkit.graph.text import graph_text, read_graph
 
 
 def model_of(c=4) -> convkit.Model:
@@ -59,9 +66,9 @@ def test_exactly_the_shapes_compiled_for():
         run(draw((3, 4, 12, 10)))
     with pytest.raises(TypeError, match="input has dtype float64: small needs float32"):
         run(draw((2, 4, 12, 10)).astype(float))
-    with pytest.raises(TypeError, match="small takes 1"):
+    with pytest.raises(TypeError, match="2 inputs were given: small takes input"):
         run(draw((2, 4, 12, 10)), draw((2, 4, 12, 10)))
-    with pytest.raises(TypeError, match="also needs input"):
+    with pytest.raises(TypeError, match="also needs the input input"):
         run()
     with pytest.raises(TypeError, match="input 'image': small takes input"):
         run(image=draw((2, 4, 12, 10)))
@@ -259,3 +266,145 @@ def test_arena_of_networks(name):
     _, *image = model.graph.inputs[0].shape
     memory = model.compile((1, *image)).memory
     assert memory.arena <= 1.25 * memory.live
+
+
+# Tuning
+
+
+def test_tuning_measures_and_remembers():
+    model, x = model_of(), draw((3, 4, 12, 10))
+    run = model.compile(x.shape, tune=True)
+    measured = dict(model._tuned)
+    assert len(measured) == 3  # one for each convolution
+    np.testing.assert_allclose(run(x), model(x), rtol=1e-4, atol=1e-5)
+    one = model.compile((1, 4, 12, 10), tune=True, threads=2)
+    assert model._tuned == measured, "another batch and other threads are the same problem"
+    for i in range(3):
+        np.testing.assert_array_equal(one(x[i : i + 1])[0], run(x)[i])
+    again = pickle.loads(pickle.dumps(run))
+    np.testing.assert_array_equal(again(x), run(x))
+    with pytest.raises(TypeError, match="tune=1 must be True or False"):
+        model.compile(x.shape, tune=1)
+
+
+def test_more_memory_than_there_is():
+    b = convkit.Builder((1, 8, 8), name="huge")
+    model = b.model(b.relu(b.conv2d(b.input, 64, 3, padding=1)))
+    with pytest.raises(MemoryError, match=r"huge needs \d+ bytes for its arrays: this machine has"):
+        model.compile((1, 1, 1 << 20, 1 << 14))
+
+
+# Files
+
+
+def test_save_and_load(tmp_path):
+    model, x = model_of(), draw((2, 4, 12, 10))
+    model.labels, model.preset = ("a", "b"), "imagenet"
+    path = tmp_path / "net.safetensors"
+    model.save(path)
+    twin = convkit.load(path)
+    assert twin.graph == model.graph
+    assert twin.labels == ("a", "b") and twin.preset == "imagenet"
+    np.testing.assert_array_equal(twin(x), model(x))
+    assert set(convkit.load_weights(path)) == set(model.state_dict())
+    with pytest.raises(ValueError, match="must end in .safetensors"):
+        model.save(tmp_path / "net.npz")
+
+
+def broken(path, change):
+    """The file with its graph's text changed."""
+    contents = path.read_bytes()
+    size = int.from_bytes(contents[:8], "little")
+    header = json.loads(contents[8 : 8 + size])
+    data = json.loads(header["__metadata__"]["convkit_graph"])
+    change(data)
+    header["__metadata__"]["convkit_graph"] = json.dumps(data)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + contents[8 + size :])
+
+
+BROKEN = {
+    "newer": (lambda g: g.update(format=2), "format 2, this convkit reads 1: a newer convkit"),
+    "no nodes": (lambda g: g.pop("nodes"), "nodes=None, expected a list"),
+    "unknown operator": (
+        lambda g: g["nodes"][0].update(op="warp"), "node 'conv1' is a 'warp', which this convkit"
+    ),
+    "unknown input": (
+        lambda g: g["nodes"][1]["inputs"].__setitem__(0, "lost"), "reads 'lost', which nothing"
+    ),
+    "cycle": (
+        lambda g: g["nodes"][0]["inputs"].__setitem__(0, "fc"), "reads 'fc', which nothing before"
+    ),
+    "made twice": (
+        lambda g: g["nodes"][1]["outputs"][0].update(name="conv1"), "'conv1' is made twice"
+    ),
+    "negative size": (lambda g: g["inputs"][0].update(shape=[1, -4, 2, 2]), "expected sizes"),
+    "other weights": (
+        lambda g: g["weights"][0].update(shape=[20, 4, 3, 2]), r"float32 \(20, 4, 3, 3\): the gr"
+    ),
+    "missing weights": (
+        lambda g: g["weights"][0].update(name="w9") or g["nodes"][0]["inputs"].__setitem__(1, "w9"),
+        "weights are missing: w9",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_files(name, tmp_path):
+    change, match = BROKEN[name]
+    path = tmp_path / "net.safetensors"
+    model_of().save(path)
+    broken(path, change)
+    with pytest.raises(ValueError, match=match):
+        convkit.load(path)
+
+
+def test_weights_alone_are_no_network(tmp_path):
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "weights.safetensors"
+    save_file({"a": np.zeros(3, np.float32)}, path)
+    with pytest.raises(ValueError, match="holds weights and no graph"):
+        convkit.load(path)
+    with pytest.raises(ValueError, match="ends in '.txt'"):
+        convkit.load(tmp_path / "net.txt")
+    with pytest.raises(TypeError, match="path=3 must be"):
+        convkit.load(3)
+
+
+@pytest.mark.parametrize("name", ["lenet5_digits", "resnet50", "mobilenet_v2"])
+def test_text_and_drawing_of_graphs(name):
+    graph = convkit.models.build(name).graph
+    assert read_graph(graph_text(graph)) == graph
+    drawn = graph.to_dot()
+    assert drawn.startswith(f'digraph "{name}" {{') and drawn.endswith("}")
+    assert drawn.count(" -> ") == 1 + sum(
+        not isinstance(value, Weight) for node in graph.nodes for value in node.reads
+    )
+
+
+# The command
+
+
+def test_convert_and_check(tmp_path, capsys):
+    source, target = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    model_of().save(source)
+    assert main(["convert", str(source), str(target)]) == 0
+    assert "small, 5," in capsys.readouterr().out
+    assert main(["check", str(target)]) == 0
+    assert "small on input (1, 4, 12, 10): agrees with the definitions" in capsys.readouterr().out
+    assert main(["check", str(tmp_path / "none.safetensors")]) == 2
+    assert "none.safetensors" in capsys.readouterr().err
+    assert main(["models"]) == 0
+    assert "resnet50" in capsys.readouterr().out
+
+
+def test_check_names_the_first_node_that_differs(tmp_path, monkeypatch):
+    path = tmp_path / "net.safetensors"
+    model_of().save(path)
+    row = OPS["max_pool2d"]
+    wrong = dataclasses.replace(row, reference=lambda a, k: (row.reference(a, k)[0] + 1,))
+    monkeypatch.setitem(OPS, "max_pool2d", wrong)
+    found = check(path)
+    assert not found.right
+    assert "the first node that differs is pool (max_pool2d)" in str(found)

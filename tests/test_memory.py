@@ -22,11 +22,12 @@ HERE = Path(__file__).resolve().parent
 @pytest.mark.skipif(sys.platform != "linux", reason="protects pages through Linux's mmap")
 @pytest.mark.parametrize("at", ["end", "start"])
 @pytest.mark.parametrize("isa", ISAS)
-def test_nothing_outside_the_arrays_is_touched(isa, at):
+@pytest.mark.parametrize("script", ["page_end.py", "page_end_operators.py"])
+def test_nothing_outside_the_arrays_is_touched(script, isa, at):
     """x, w, bias, residual and y each stand against a page that kills who touches it."""
     paths = [str(HERE), os.environ.get("PYTHONPATH")]
     child = subprocess.run(
-        [sys.executable, HERE / "page_end.py", at, isa],
+        [sys.executable, HERE / script, at, isa],
         capture_output=True,
         text=True,
         timeout=300,

@@ -47,8 +47,34 @@ def tensor_pad(x, sides, mode="constant"):
     return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), mode=name)
 
 
+def tensor_conv_transpose2d(
+    x, w, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
+):
+    """Every tap of the filter spreads the image over the outputs that it reaches."""
+    steps, sides, more, gaps = (
+        (value, value) if isinstance(value, int) else value
+        for value in (stride, padding, output_padding, dilation)
+    )
+    n, c, *size = x.shape
+    taps = w.shape[2:]
+    reach = [(size[i] - 1) * steps[i] + 1 for i in range(2)]
+    whole = [reach[i] + (taps[i] - 1) * gaps[i] + more[i] for i in range(2)]
+    y = np.zeros((n, groups, w.shape[1], *whole))
+    images, filters = x.reshape(n, groups, -1, *size), w.reshape(groups, -1, *w.shape[1:])
+    for r, s in np.ndindex(*taps):
+        spread = np.einsum("ngchw,gck->ngkhw", images, filters[..., r, s])
+        rows = slice(r * gaps[0], r * gaps[0] + reach[0], steps[0])
+        y[..., rows, s * gaps[1] : s * gaps[1] + reach[1] : steps[1]] += spread
+    y = y.reshape(n, -1, *whole)
+    y = y[:, :, sides[0] : whole[0] - sides[0], sides[1] : whole[1] - sides[1]]
+    return y if bias is None else y + np.asarray(bias)[:, None, None]
+
+
 STAND_IN_TORCH = SimpleNamespace(from_numpy=np.asarray)
-STAND_IN_F = SimpleNamespace(conv2d=tensor_conv2d, pad=tensor_pad, relu=lambda a: np.maximum(a, 0))
+STAND_IN_F = SimpleNamespace(
+    conv2d=tensor_conv2d, conv_transpose2d=tensor_conv_transpose2d, pad=tensor_pad,
+    relu=lambda a: np.maximum(a, 0),
+)  # fmt: skip
 
 
 def filter2d(src, ddepth, kernel, dst=None, anchor=(-1, -1), delta=0.0, borderType=4):  # noqa: N803

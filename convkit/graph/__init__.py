@@ -3,7 +3,7 @@
 from convkit.graph.builder import Builder
 from convkit.graph.compiled import CompiledModel
 from convkit.graph.ir import Graph, Node, Value, Weight
-from convkit.graph.load import load
+from convkit.graph.loading import load
 from convkit.graph.model import LoadReport, Model
 
 __all__ = [

@@ -26,7 +26,7 @@ HEAVY = (
     "linear", "resize",
 )  # fmt: skip
 #: Bytes that shape arithmetic may take in all: what exporters write takes a few hundred.
-MOST_FOLDED = 1 << 28
+MOST_FOLDED = 1 << 26
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from convkit.epilogue import ActivationLike
@@ -263,7 +263,7 @@ class Builder:
         op: str,
         name: str | None,
         inputs: tuple[Value, ...],
-        weights: dict[str, Shape],
+        weights: Mapping[str, Shape],
         **keywords: Any,
     ) -> Value:
         """Check and append a node; settings are frozen, lists in them become tuples."""

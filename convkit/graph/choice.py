@@ -77,6 +77,20 @@ def choose(
         granted -= {row.name}
 
 
+def candidates(
+    problem: ConvProblem, x_block: int, y_block: int, asked: Request, w: Array
+) -> list[Choice]:
+    """Every algorithm that could compute this in these layouts, with its predicted seconds."""
+    one = problem.with_batch(1)
+    fields, isa = kernel_fields(problem, x_block, y_block), _convkit.current_isa()
+    return [
+        Choice(row.name, row.seconds(one, this_machine()))
+        for row in ALGORITHMS
+        if _applies(row, one, fields, asked, WEIGHING, isa)
+        and (row.weights is None or row.weights(w) == APPLIES)
+    ]
+
+
 @lru_cache(maxsize=4096)
 def _cheapest(
     problem: ConvProblem,
@@ -132,7 +146,8 @@ def operator_fields(
     return tuple(
         KernelProblem(
             1, c, h, w, k, *window, p, q, 0, *stride, *dilation, *padding, mode,
-            number, number, number, NCHWC if x.block else NCHW, NCHWC if y.block else NCHW, x.block or y.block,
+            number, number, number, NCHWC if x.block else NCHW, NCHWC if y.block else NCHW,
+            x.block or y.block,
         )
     )  # fmt: skip
 

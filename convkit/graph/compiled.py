@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -12,19 +12,19 @@ import numpy as np
 from convkit import _convkit
 from convkit.backends import Array
 from convkit.graph.bind import Bound, bind
-from convkit.graph.inputs import enter_inputs
+from convkit.graph.inputs import by_name, enter_inputs
 from convkit.graph.ir import Graph, Shape, Value
-from convkit.graph.lower import Layers, Lowered, Lowering, Step, View
-from convkit.graph.memory import Arena, Lifetime, plan_arena
+from convkit.graph.lower import Layers, Lowered, Lowering, Step, View, elements
+from convkit.graph.memory import Arena, Lifetime, most_alive, plan_arena
 from convkit.graph.passes import simplify
 from convkit.graph.passes.choose_layout import choose_layout
-from convkit.machine import this_machine
+from convkit.graph.tune import Tuned
+from convkit.machine import physical_memory, this_machine
 from convkit.select import Request
 from convkit.threads import get_num_threads
 
 #: Numbers as in csrc/program.h.
 ARENA, INPUT, OUTPUT, CONSTANT = 1, 2, 3, 4
-#: Steps of which the residual may be overwritten by the answer: they read it before they store.
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +123,19 @@ class CompiledModel:
         known: Mapping[str, Array],
         options: Options,
         layers: Layers | None = None,
+        tuned: Tuned | None = None,
     ) -> None:
-        self._source = (graph, dict(weights), dict(shapes), dict(known), options)
+        self._source = (graph, dict(weights), dict(shapes), dict(known), options, tuned)
         self._threads = options.threads
         self._name = graph.name
         bound = simplify(bind(graph, weights, shapes, known), options.without)
-        self._build(bound, options, WeakValueDictionary() if layers is None else layers)
+        self._build(bound, options, WeakValueDictionary() if layers is None else layers, tuned)
 
-    def _build(self, bound: Bound, options: Options, layers: Layers) -> None:
+    def _build(self, bound: Bound, options: Options, layers: Layers, tuned: Tuned | None) -> None:
         if "choose_layout" not in options.without:
             bound = choose_layout(bound, options.request)
-        lowering = Lowering(bound, options.request, layers)
+        _check_memory(bound)
+        lowering = Lowering(bound, options.request, layers, tuned)
         lowered = lowering.made
         self._graph = bound.graph
         self._inputs = bound.graph.inputs
@@ -143,7 +145,7 @@ class CompiledModel:
         arena = _arena(lowered, {v.name for v in self._inputs}, set(outputs))
         places = _places(lowered, [v.name for v in self._inputs], outputs, arena)
         self._steps = lowered.steps
-        self._program = _convkit.Program(
+        self._program: _convkit.Program | None = _convkit.Program(
             [_native(step, lowered, places) for step in lowered.steps],
             list(lowered.constants.values()),
             arena.size,
@@ -222,21 +224,9 @@ class CompiledModel:
         return [_convkit.empty(v.sizes, np.dtype(v.dtype)) for v in self._results]
 
     def _enter(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[Array], Any]:
-        names = [value.name for value in self._inputs]
-        if len(arrays) > len(names):
-            raise TypeError(f"{len(arrays)} inputs were given: {self._name} takes {len(names)}")
-        given = dict(zip(names, arrays, strict=False))
-        for name, array in named.items():
-            if name not in names:
-                raise TypeError(f"input {name!r}: {self._name} takes {', '.join(names)}")
-            if name in given:
-                raise TypeError(f"input {name!r} was given twice")
-            given[name] = array
-        missing = [name for name in names if name not in given]
-        if missing:
-            raise TypeError(f"{self._name} also needs {', '.join(missing)}")
         dtypes = {value.name: value.dtype for value in self._inputs}
-        found, leave = enter_inputs(self._name, {name: given[name] for name in names}, dtypes)
+        given = by_name(self._name, list(dtypes), arrays, named)
+        found, leave = enter_inputs(self._name, given, dtypes)
         ready = []
         for value, array in zip(self._inputs, found.values(), strict=True):
             if array.shape != value.shape:
@@ -254,8 +244,24 @@ class CompiledModel:
         return {"source": self._source}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        graph, weights, shapes, known, options = state["source"]
-        self.__init__(graph, weights, shapes, known, options)  # type: ignore[misc]
+        graph, weights, shapes, known, options, tuned = state["source"]
+        self.__init__(graph, weights, shapes, known, options, None, tuned)  # type: ignore[misc]
+
+
+def _check_memory(bound: Bound) -> None:
+    """Raise MemoryError, before any work, where the network's arrays cannot fit."""
+    lives: dict[Value, Lifetime] = {}
+    for index, node in enumerate(bound.graph.nodes):
+        for value in (*node.reads, *node.outputs):
+            size = elements(value) * np.dtype(value.dtype).itemsize
+            first = lives[value].first if value in lives else index
+            lives[value] = Lifetime(size, first, index)
+    needed = most_alive(lives.values())
+    if needed > physical_memory():
+        raise MemoryError(
+            f"{bound.graph.name} needs {needed} bytes for its arrays: this machine has "
+            f"{physical_memory()}"
+        )
 
 
 def _uses(step: Step) -> Iterator[tuple[View, bool]]:
@@ -284,15 +290,14 @@ def _overwrite_residuals(
     lifetimes = _lifetimes(lowered)
     renamed: dict[str, str] = {}
 
-    def now(view: View | None) -> View | None:
-        if view is None:
-            return None
+    def now(view: View) -> View:
         name = view.buffer
         while name in renamed:
             name = renamed[name]
         return View(name, view.offset, view.strides)
 
-    from dataclasses import replace
+    def perhaps(view: View | None) -> View | None:
+        return None if view is None else now(view)
 
     steps = []
     for index, step in enumerate(lowered.steps):
@@ -300,14 +305,15 @@ def _overwrite_residuals(
             step,
             x=now(step.x),
             y=now(step.y),
-            residual=now(step.residual),
-            w=now(step.w),
-            bias=now(step.bias),
-            places=now(step.places),
+            residual=perhaps(step.residual),
+            w=perhaps(step.w),
+            bias=perhaps(step.bias),
+            places=perhaps(step.places),
         )
         residual, y = step.residual, step.y
         if (
-            residual is not None
+            not isinstance(step.kernel, _convkit.Sweep)
+            and residual is not None
             and residual.buffer in lowered.buffers
             and y.buffer != residual.buffer
         ):

@@ -39,7 +39,7 @@ def write_model(
         metadata["convkit_labels"] = json.dumps(list(labels))
     if preset is not None:
         metadata["convkit_preset"] = preset
-    arrays = {name: np.ascontiguousarray(array) for name, array in weights.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in weights.items()}
     contents = save(arrays, metadata)
     beside = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     try:

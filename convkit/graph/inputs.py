@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from convkit.backends import Array, enter
 from convkit.problem import DTYPES
+
+
+def by_name(
+    network: str, names: Sequence[str], arrays: Sequence[Any], named: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The inputs in the network's order, given by position or by name.
+
+    Raises TypeError where one is missing, unknown or given twice.
+    """
+    if len(arrays) > len(names):
+        raise TypeError(f"{len(arrays)} inputs were given: {network} takes {', '.join(names)}")
+    given = dict(zip(names, arrays, strict=False))
+    for name, array in named.items():
+        if name not in names:
+            raise TypeError(f"input {name!r}: {network} takes {', '.join(names)}")
+        if name in given:
+            raise TypeError(f"input {name!r} was given twice")
+        given[name] = array
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise TypeError(f"{network} also needs the input {', '.join(missing)}")
+    return {name: given[name] for name in names}
 
 
 def enter_inputs(

@@ -19,6 +19,7 @@ from convkit.graph.ir import Node, Shape, Value, Weight
 from convkit.graph.ops import OPS
 from convkit.graph.ops.pooling import Places
 from convkit.graph.ops.row import optional
+from convkit.graph.tune import Tuned, fastest
 from convkit.problem import DTYPES, ConvProblem, KernelProblem
 from convkit.select import Request
 from convkit.sweeps import binary, from_blocks, recorded, to_blocks
@@ -99,9 +100,11 @@ def elements(value: Value) -> int:
 class Lowering:
     """Makes the steps of a graph whose values have their layouts."""
 
-    def __init__(self, bound: Bound, asked: Request, layers: Layers) -> None:
+    def __init__(
+        self, bound: Bound, asked: Request, layers: Layers, tuned: Tuned | None = None
+    ) -> None:
         self.made = Lowered()
-        self._bound, self._asked, self._layers = bound, asked, layers
+        self._bound, self._asked, self._layers, self._tuned = bound, asked, layers, tuned
         self._shadows: dict[str, Array] = {}
         for value in bound.graph.inputs:
             self._alone(value)
@@ -180,6 +183,10 @@ class Lowering:
         for node in reversed(self._bound.graph.nodes):
             if node.op != "concat" or node.keywords["axis"] != 1 or not node.output.block:
                 continue
+            joined = self._joined(node)
+            if joined is not None and node.output not in self.made.views:
+                self.made.views[node.output] = joined
+                continue
             whole, channel = self.view(node.output), 0
             for part in node.reads:
                 free = (
@@ -194,10 +201,23 @@ class Lowering:
                     self.made.views[part] = View(whole.buffer, whole.offset + offset, whole.strides)
                 channel += part.sizes[1]
 
+    def _joined(self, node: Node) -> View | None:
+        """Where the parts of a concatenation stand one behind the other, in a larger one."""
+        views = [self.made.views.get(part) for part in node.reads]
+        first, channel = views[0], 0
+        for view, part in zip(views, node.reads, strict=True):
+            if view is None or first is None or channel % node.output.block:
+                return None
+            offset = first.offset + channel // node.output.block * first.strides[1]
+            if (view.buffer, view.offset, view.strides) != (first.buffer, offset, first.strides):
+                return None
+            channel += part.sizes[1]
+        return None if channel % node.output.block else first
+
     def _separate_outputs(self) -> None:
         """Outputs are arrays of their own: what shares memory is copied."""
-        outputs, taken = self._bound.graph.outputs, set()
-        taken.update(v.name for v in self._bound.graph.inputs)
+        outputs = self._bound.graph.outputs
+        taken = {v.name for v in self._bound.graph.inputs}
         for i, value in enumerate(outputs):
             if (
                 isinstance(value, Weight)
@@ -293,28 +313,36 @@ class Lowering:
         assert x is not None and w is not None
         y = node.output
         array = self._bound.weights[w.name] if isinstance(w, Weight) else None
-        chosen = choose(problem, x.block, y.block, self._asked, array)
-        if chosen is None:
+        activation = activation_of(node.keywords.get("activation"))
+        fixed = array is not None and (bias is None or isinstance(bias, Weight))
+        added = self._bound.weights[bias.name] if fixed and bias is not None else None
+        algorithm: str | None
+        if self._tuned is not None and fixed and array is not None:
+            algorithm = fastest(
+                self._tuned, problem, x, y, self._asked, array, added, activation,
+                residual is not None,
+            )  # fmt: skip
+        else:
+            chosen = choose(problem, x.block, y.block, self._asked, array)
+            algorithm = None if chosen is None else chosen.algorithm
+        if algorithm is None:
             raise ValueError(
                 f"node {node.name}: no algorithm for {problem} has a workspace within "
                 f"max_workspace={self._asked.max_workspace}"
             )
         fields = kernel_fields(problem, x.block, y.block)
-        activation = activation_of(node.keywords.get("activation"))
         places: dict[str, Any] = {}
         kernel: Any
-        fixed = array is not None and (bias is None or isinstance(bias, Weight))
         if fixed:
-            added = None if bias is None else self._bound.weights[bias.name]
             names = f"{w.name}+{'' if bias is None else bias.name}"
-            kernel = self.layer(chosen.algorithm, fields, names, array, added, activation)
+            kernel = self.layer(algorithm, fields, names, array, added, activation)
         else:
-            kernel = (chosen.algorithm, fields, *activation, self._asked.max_workspace)
+            kernel = (algorithm, fields, *activation, self._asked.max_workspace)
             places["w"] = self.view(self.in_rows(w))
             if bias is not None:
                 places["bias"] = self.view(self.in_rows(bias))
         self.add(
-            node, chosen.algorithm, kernel, (x, self.view(x)), (y, self.view(y)),
+            node, algorithm, kernel, (x, self.view(x)), (y, self.view(y)),
             None if residual is None else self.view(residual),
             operations=2 * problem.macs * x.sizes[0], **places,
         )  # fmt: skip

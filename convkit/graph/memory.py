@@ -45,7 +45,7 @@ def plan_arena(buffers: Mapping[str, Lifetime]) -> Arena:
         )
         offsets[name] = _lowest_gap(taken, life.size)
     size = max((offsets[name] + life.size for name, life in rounded.items()), default=0)
-    return Arena(offsets, size, _most_alive(rounded.values()))
+    return Arena(offsets, size, most_alive(rounded.values()))
 
 
 def _lowest_gap(taken: Iterable[tuple[int, int]], size: int) -> int:
@@ -58,7 +58,8 @@ def _lowest_gap(taken: Iterable[tuple[int, int]], size: int) -> int:
     return begin
 
 
-def _most_alive(lives: Iterable[Lifetime]) -> int:
+def most_alive(lives: Iterable[Lifetime]) -> int:
+    """The largest sum of the bytes of buffers that live at once."""
     changes: dict[int, int] = {}
     for life in lives:
         changes[life.first] = changes.get(life.first, 0) + life.size

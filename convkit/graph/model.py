@@ -18,10 +18,11 @@ import numpy as np
 from convkit.backends import check_device
 from convkit.graph.compiled import CompiledModel, Options
 from convkit.graph.file import write_model
-from convkit.graph.inputs import enter_inputs
+from convkit.graph.inputs import by_name, enter_inputs
 from convkit.graph.ir import Graph, Shape, Weight
 from convkit.graph.known import names_read
 from convkit.graph.passes import PASSES
+from convkit.graph.tune import Tuned
 from convkit.problem import integer, one_of, shape_of
 from convkit.select import request
 from convkit.weights import load_weights
@@ -63,6 +64,9 @@ class Model:
         Names of the outputs.
     preset : str or None
         How images are made into inputs.
+    sizes : dict
+        What a file says of its inputs' shapes, where it leaves some sizes free: numbers, names of
+        free sizes, or None.
     """
 
     def __init__(
@@ -73,12 +77,15 @@ class Model:
         seed: int = 0,
         labels: Sequence[str] | None = None,
         preset: str | None = None,
+        sizes: Mapping[str, Any] | None = None,
     ) -> None:
         self._graph = graph
         self._seed = seed
         self._weights: dict[str, np.ndarray[Any, Any]] = dict(weights or {})
         self.labels = None if labels is None else tuple(labels)
         self.preset = preset
+        self.sizes = dict(sizes or {})
+        self._tuned: Tuned = {}
         self._forget()
 
     def _forget(self) -> None:
@@ -118,18 +125,18 @@ class Model:
         TypeError
             An input has another dtype or is no array.
         """
-        given = self._by_name(arrays, named)
         dtypes = {value.name: value.dtype for value in self._graph.inputs}
-        by_name, _ = enter_inputs(self._graph.name, given, dtypes)
-        known = {name: by_name[name] for name in self._read_as_values() if name in by_name}
+        given = by_name(self._graph.name, list(dtypes), arrays, named)
+        views, _ = enter_inputs(self._graph.name, given, dtypes)
+        known = {name: views[name] for name in names_read(self._graph)}
         key = (
-            tuple(array.shape for array in by_name.values()),
+            tuple(array.shape for array in views.values()),
             tuple((name, array.tobytes()) for name, array in known.items()),
             None if outputs is None else tuple(outputs),
         )
         run = self._compiled.get(key)
         if run is None:
-            shapes = {name: array.shape for name, array in by_name.items()}
+            shapes = {name: array.shape for name, array in views.items()}
             run = self._compile(shapes, known, Options(), outputs)
             with self._lock:
                 self._compiled[key] = run
@@ -149,6 +156,7 @@ class Model:
         precision: str = "high",
         invariant: bool | None = None,
         outputs: Sequence[str] | None = None,
+        tune: bool = False,
         max_workspace: int | None = None,
         without: Sequence[str] = (),
     ) -> CompiledModel:
@@ -165,6 +173,9 @@ class Model:
             As for `convkit.conv2d`; the workspace is that of each step.
         outputs : names of values, optional
             What to return instead of the network's outputs.
+        tune : bool
+            Choose the algorithms by measuring them on one image, which takes seconds, instead of
+            by predicted cost. What was measured is kept for the model's other shapes.
         without : names of passes, optional
             Passes to leave out (docs/graph.md lists them), to see what they do.
 
@@ -191,6 +202,8 @@ class Model:
         asked = request("auto", precision, invariant, max_workspace)
         if threads is not None:
             threads = integer("threads", threads, least=1)
+        if not isinstance(tune, bool):
+            raise TypeError(f"tune={tune!r} must be True or False")
         for name in without:
             one_of("without", name, (*PASSES, "choose_layout"))
         wanted = self._graph.inputs
@@ -198,14 +211,14 @@ class Model:
             raise ValueError(
                 f"{len(shapes)} shapes were given: {self._graph.name} has {len(wanted)} inputs"
             )
-        by_name = {
+        sizes = {
             value.name: shape_of(value.name, shape)
             for value, shape in zip(wanted, shapes, strict=True)
         }
         options = Options(
             threads, asked.precision, asked.invariant, asked.max_workspace, tuple(without)
         )
-        return self._compile(by_name, {}, options, outputs)
+        return self._compile(sizes, {}, options, outputs, self._tuned if tune else None)
 
     def _compile(
         self,
@@ -213,10 +226,13 @@ class Model:
         known: Mapping[str, np.ndarray[Any, Any]],
         options: Options,
         outputs: Sequence[str] | None,
+        tuned: Tuned | None = None,
     ) -> CompiledModel:
         self._check_shapes(shapes)
         graph = self._graph if outputs is None else self._giving(outputs)
-        return CompiledModel(graph, self._all_weights(), shapes, known, options, self._layers)
+        return CompiledModel(
+            graph, self._all_weights(), shapes, known, options, self._layers, tuned
+        )
 
     def _check_shapes(self, shapes: Mapping[str, Shape]) -> None:
         """Sizes that the network was written for, the batch and the image's own apart."""
@@ -242,29 +258,6 @@ class Model:
                 hint = f": did you mean {', '.join(near)}?" if near else ""
                 raise ValueError(f"outputs: {self._graph.name} has no value {name!r}{hint}")
         return self._graph.but(self._graph.nodes, tuple(values[name] for name in outputs))
-
-    def _read_as_values(self) -> tuple[str, ...]:
-        """Inputs that an operator reads as shapes, axes, sizes or indices."""
-        return names_read(self._graph)
-
-    def _by_name(self, arrays: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
-        """The inputs in the graph's order."""
-        names = [value.name for value in self._graph.inputs]
-        if len(arrays) > len(names):
-            raise TypeError(
-                f"{len(arrays)} inputs were given: {self._graph.name} takes {', '.join(names)}"
-            )
-        given = dict(zip(names, arrays, strict=False))
-        for name, array in named.items():
-            if name not in names:
-                raise TypeError(f"input {name!r}: {self._graph.name} takes {', '.join(names)}")
-            if name in given:
-                raise TypeError(f"input {name!r} was given twice")
-            given[name] = array
-        missing = [name for name in names if name not in given]
-        if missing:
-            raise TypeError(f"{self._graph.name} also needs the input {', '.join(missing)}")
-        return {name: given[name] for name in names}
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
         """Name -> array of all weights, read-only: `load` is the way to change them."""
@@ -401,13 +394,13 @@ def _random(weight: Weight, seed: int) -> np.ndarray[Any, Any]:
 
     Each weight has a generator of its own, so that it does not depend on the others.
     """
-    if weight.role == "running_var" or (weight.role == "weight" and len(weight.shape) == 1):
-        array = np.ones(weight.shape, weight.dtype)
+    if weight.role == "running_var" or (weight.role == "weight" and len(weight.sizes) == 1):
+        array = np.ones(weight.sizes, weight.dtype)
     elif weight.role == "weight":
         generator = np.random.default_rng([seed, zlib.crc32(weight.name.encode())])
-        spread = math.sqrt(2 / math.prod(weight.shape[1:]))
-        array = (generator.standard_normal(weight.shape) * spread).astype(weight.dtype)
+        spread = math.sqrt(2 / math.prod(weight.sizes[1:]))
+        array = (generator.standard_normal(weight.sizes) * spread).astype(weight.dtype)
     else:
-        array = np.zeros(weight.shape, weight.dtype)
+        array = np.zeros(weight.sizes, weight.dtype)
     array.flags.writeable = False
     return array

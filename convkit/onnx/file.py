@@ -126,7 +126,9 @@ class Tensors:
             )
         if dtype == "bool":
             return _frozen(np.frombuffer(raw, "u1") != 0, shape)
-        return _frozen(np.frombuffer(raw, code.newbyteorder("<")), shape)
+        flat = np.frombuffer(raw, code.newbyteorder("<"))
+        # A view has the dtype that all others have; big-endian machines need a copy.
+        return _frozen(flat.view(code) if flat.dtype.isnative else flat.astype(code), shape)
 
     def _listed(self, tensor: Any, dtype: str, shape: tuple[int, ...], what: str) -> Array:
         """A tensor that stands in the file as a list of numbers."""

@@ -1,4 +1,4 @@
-"""Resizing images: nearest pixel, linear and cubic interpolation, with ONNX's conventions. Internal.
+"""Resizing images, nearest pixel, linear or cubic, with the conventions of ONNX. Internal.
 
 Each axis has a table: for every output the inputs that it reads and their weights. Nearest pixels
 are one movement of data; the rest is one call of the kernel `resize`, which joins rows and columns.

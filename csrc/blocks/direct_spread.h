@@ -26,7 +26,8 @@ bool spreads(const Problem& problem) {
 struct SpreadGrid {
   int64_t vectors, rows, row_blocks;  // of the image, of a band of outputs
   int64_t group;                      // channels
-  int64_t ring, columns;              // rows of the ring, columns of one
+  int64_t tile;                       // outputs of a strip: kSpreadTile or kSpreadRest
+  int64_t columns;                    // of a row of the ring, which has as many as the filter
 };
 template <class T>
 SpreadGrid spread_grid(const Problem& problem) {
@@ -37,8 +38,14 @@ SpreadGrid spread_grid(const Problem& problem) {
   const int64_t most = greater(14, problem.r);
   grid.row_blocks = ceil_div(problem.p, most);
   grid.rows = ceil_div(problem.p, grid.row_blocks);
-  grid.ring = (problem.r - 1) * problem.dilation_h + 1;
-  grid.columns = (kSpreadTile - 1) * problem.stride_w + (problem.s - 1) * problem.dilation_w + 1;
+  const auto columns = [&](int64_t tile) {
+    return (tile - 1) * problem.stride_w + (problem.s - 1) * problem.dilation_w + 1;
+  };
+  constexpr int64_t kRingBytes = 32 << 10;  // of an L1 that holds weights too
+  grid.tile = kSpreadTile;
+  if (problem.r * grid.group * columns(grid.tile) * kVectorBytes > kRingBytes)
+    grid.tile = kSpreadRest;
+  grid.columns = columns(grid.tile);
   return grid;
 }
 template <class T>
@@ -53,8 +60,8 @@ SpreadScratch<T> spread_scratch(const Problem& problem, void* base) {
   const SpreadGrid grid = spread_grid<T>(problem);
   Arena from = arena(base);
   SpreadScratch<T> scratch{};
-  scratch.ring = take<T>(from, grid.ring * grid.group * grid.columns * kLanes<T>);
-  scratch.holds = take<int64_t>(from, grid.ring);
+  scratch.ring = take<T>(from, problem.r * grid.group * grid.columns * kLanes<T>);
+  scratch.holds = take<int64_t>(from, problem.r);
   scratch.rows = take<const T*>(from, problem.r);
   scratch.bytes = from.used;
   return scratch;
@@ -82,9 +89,8 @@ void spread_prepare(const Problem& problem, const void* weights, void* packed) {
         for (int64_t s = 0; s < problem.s; ++s)
           for (int64_t filter = first; filter < first + kLanes<T>; ++filter)
             *to++ = filter < problem.k
-                        ? static_cast<const T*>(weights)[((filter * grid.group + j) * problem.r + r) *
-                                                             problem.s +
-                                                         s]
+                        ? static_cast<const T*>(
+                              weights)[((filter * grid.group + j) * problem.r + r) * problem.s + s]
                         : T(0);
 }
 
@@ -97,18 +103,21 @@ CK_INLINE void spread_pixel(Vec<T> v, T* to, int64_t plane, std::integer_sequenc
   constexpr std::make_integer_sequence<int, kLanes<T>> lanes{};
   (store(to + kFrom * plane, spread_lanes<T, kGroup, kFrom>(v, lanes)), ...);
 }
+// Pixels of rows to come are fetched: no prefetcher follows a strip down the image.
 // to[j * plane + i] = spread column begin + i of a row of the padded image, for i < count. row: of
 // the image.
 template <class T, int kGroup>
 CK_NOINLINE void spread_row(const Problem& problem, const T* row, int64_t begin, int64_t count,
                             int64_t plane, T* to) {
   constexpr std::make_integer_sequence<int, kGroup> sub_channels{};
-  const int64_t step = problem.x.w;
+  const int64_t step = problem.x.w, ahead = 2 * problem.stride_h * problem.x.h;
   const int64_t inside = first_inside(begin, 1, count);
   const int64_t outside = last_inside(begin, 1, problem.w, inside, count);
   const T* from = row + (begin + inside) * step;
-  for (int64_t i = inside; i < outside; ++i, from += step)
+  for (int64_t i = inside; i < outside; ++i, from += step) {
+    __builtin_prefetch(from + ahead, 0, 3);
     spread_pixel<T, kGroup>(load(from), to + i * kLanes<T>, plane, sub_channels);
+  }
   for (int64_t i = 0; i < count; ++i) {
     if (i == inside) i = outside;
     if (i == count) break;
@@ -134,8 +143,8 @@ struct SpreadTile {
   const T* w;
   T* sums;
   int64_t r, s, group;
-  int64_t plane;         // distance of sub-channels in a row
-  int64_t pixel, column; // distance of outputs' pixels, of filter columns
+  int64_t plane;          // distance of sub-channels in a row
+  int64_t pixel, column;  // distance of outputs' pixels, of filter columns
 };
 // kSize: filter columns that follow each other, with pixels kStride apart: each pixel is loaded
 // once for all of them. 0: any.
@@ -225,27 +234,28 @@ void spread_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
     const int64_t bottom = lesser(problem.p, top + grid.rows);
     const BlockExit<T> exit = block_exit<T>(problem, operands, first);
     const T* x = static_cast<const T*>(operands.x) + in_blocks(problem, problem.x, first);
-    tile.w = static_cast<const T*>(operands.packed) +
-             first * grid.group * problem.r * problem.s;
+    tile.w = static_cast<const T*>(operands.packed) + first * grid.group * problem.r * problem.s;
     for (int64_t q = 0; q < problem.q;) {
       // The last strip goes over the one before where the row is no multiple of it; what was stored
       // is not stored again.
       const int64_t left = problem.q - q;
-      const int64_t count = left > kSpreadRest && problem.q >= kSpreadTile ? kSpreadTile
-                            : problem.q >= kSpreadRest                     ? kSpreadRest
-                                                                           : 1;
+      const int64_t count = left > kSpreadRest && problem.q >= grid.tile ? grid.tile
+                            : problem.q >= kSpreadRest                   ? kSpreadRest
+                                                                         : 1;
       const int64_t at = lesser(q, problem.q - count), skip = q - at;
       const int64_t columns =
           (count - 1) * problem.stride_w + (problem.s - 1) * problem.dilation_w + 1;
-      for (int64_t i = 0; i < grid.ring; ++i) scratch.holds[i] = -1;
+      for (int64_t i = 0; i < problem.r; ++i) scratch.holds[i] = -1;
       for (int64_t p = top; p < bottom; ++p) {
         for (int64_t r = 0; r < problem.r; ++r) {
           const int64_t row = p * problem.stride_h + r * problem.dilation_h;  // of the padded image
           const int64_t source = source_row(problem, row - problem.pad_top);
-          T* const to = scratch.ring + row % grid.ring * ring_row;
+          // Dilated rows are spread anew for each row of outputs.
+          const int64_t slot = problem.dilation_h == 1 ? row % problem.r : r;
+          T* const to = scratch.ring + slot * ring_row;
           scratch.rows[r] = source < 0 ? nullptr : to;
-          if (source < 0 || scratch.holds[row % grid.ring] == row) continue;
-          scratch.holds[row % grid.ring] = row;
+          if (source < 0 || scratch.holds[slot] == row) continue;
+          scratch.holds[slot] = row;
           spread(problem, x + source * problem.x.h, at * problem.stride_w - problem.pad_left,
                  columns, tile.plane, to);
         }

@@ -25,7 +25,10 @@ constexpr int kBlockVecs = 2;
 // Channels of one pass over the tiles: their weights stay in the first level of cache, and a chain
 // of additions stays short.
 constexpr int64_t kBlockDepth = kPartial;
-constexpr int64_t kBlockX = 512 << 10;  // bytes of x that stay in the second level of cache
+// Bytes of x that stay in the second level of cache, beside weights that do and beside those that
+// only pass through it.
+constexpr int64_t kBlockX = 512 << 10, kBlockXAlone = 1 << 20;
+constexpr int64_t kLineBytes = 64;
 
 // Parts of a few tiles of pixels, blocks of parts. An item is a part of a panel; items run over the
 // parts of a block, then its panels, then the blocks.
@@ -47,8 +50,14 @@ CK_INLINE BlockGrid block_grid(const Problem& problem) {
   grid.parts = (grid.pixels + tiles * kBlockRows - 1) / (tiles * kBlockRows);
   const int64_t pixel_bytes = grid.depths * kVectorBytes,
                 part_bytes = (grid.pixels + grid.parts - 1) / grid.parts * pixel_bytes;
-  const int64_t most = part_bytes > kBlockX ? 1 : kBlockX / part_bytes;
+  const int64_t weights = problem.c * grid.vecs * kVectorBytes,
+                stays = weights > kBlockXAlone ? kBlockXAlone : kBlockX;
+  const int64_t most = part_bytes > stays ? 1 : stays / part_bytes;
   grid.blocks = (grid.parts + most - 1) / most;
+  // Blocks read all weights again, panels would read all pixels: whichever is less.
+  if (weights > kBlockXAlone &&
+      weights * (grid.blocks - 1) > grid.parts * part_bytes * (grid.panels - 1))
+    grid.blocks = 1;
   const int64_t parts = (grid.parts + grid.blocks - 1) / grid.blocks;
   grid.room = (grid.pixels * parts + grid.parts - 1) / grid.parts + 1;
   return grid;
@@ -200,6 +209,12 @@ CK_INLINE void block_product(BlockTile<T>& of, const BlockTarget<T>& to,
     a = block;
     x = a + of.x_ahead;
     const int64_t stop = done + kLanes<T> < depth ? done + kLanes<T> : depth;
+    if (of.fetch_step > kLineBytes) {  // one tile only: it reads two lines with each channel
+      for (; done < stop; ++done) {
+        __builtin_prefetch(fetch + kLineBytes, 0, 2);
+        one_depth();
+      }
+    }
     CK_UNROLL(4)
     for (; done < stop; ++done) one_depth();
   }

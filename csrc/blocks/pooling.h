@@ -10,19 +10,31 @@
 namespace convkit {
 namespace CONVKIT_ISA {
 
-// kLanes<Sum> elements as Sums.
-template <class T, class Sum>
+// f(i) for i from 0 to count rounded up to a block; the compiler makes vectors of the inner loop.
+template <class T, class Function>
+CK_INLINE void each_block(int64_t count, const Function& function) {
+  for (int64_t block = 0; block < count; block += kLanes<T>)
+    for (int64_t i = 0; i < kLanes<T>; ++i) function(block + i);
+}
+// to[i] = join(to[i], from[i]) for whole blocks of T, in vectors of Sum. Joining is one exact
+// comparison or one addition an element, so a vector's width changes no bits.
+template <class Sum, class T>
 CK_INLINE Vec<Sum> load_as(const T* from) {
-  if constexpr (sizeof(T) == sizeof(Sum)) {
+  if constexpr (sizeof(Sum) == sizeof(T)) {
     return load(from);
   } else {
-    typedef T Few __attribute__((vector_size(kLanes<Sum> * sizeof(T))));
-    Few few;
-    __builtin_memcpy(&few, from, sizeof few);
-    return __builtin_convertvector(few, Vec<Sum>);
+    typedef T Part __attribute__((vector_size(kLanes<Sum> * sizeof(T))));
+    Part part;
+    __builtin_memcpy(&part, from, sizeof part);
+    return __builtin_convertvector(part, Vec<Sum>);
   }
 }
-
+template <class T, class Sum, class From, class Join>
+CK_INLINE void join_block(Sum* to, const From* from, const Join& join) {
+  CK_UNROLL(4)
+  for (int64_t i = 0; i < kLanes<T>; i += kLanes<Sum>)
+    store(to + i, join(load(to + i), load_as<Sum>(from + i)));
+}
 CK_INLINE int64_t whole_blocks(int64_t count, int64_t lanes) {
   return (count + lanes - 1) / lanes * lanes;
 }
@@ -50,7 +62,7 @@ CK_INLINE PoolParts<T, Sum> pool_parts(const Problem& problem, void* base) {
   const int64_t phases =
       problem.stride_w <= 2 || problem.stride_w < problem.s ? problem.stride_w : problem.s;
   const int64_t reached =
-      problem.stride_w == 2 ? 2 * (parts.pitch + kBlock) : 0;  // what dealing out vectors reads
+      problem.stride_w == 2 ? 2 * parts.pitch : 0;  // what dealing out whole blocks reads
   parts.line = take<T>(from, whole_blocks(problem.w, kBlock));
   parts.joined = take<Sum>(from, (parts.width > reached ? parts.width : reached) + kBlock);
   parts.phases = take<Sum>(from, problem.stride_w == 1 ? 0 : phases * parts.pitch + kBlock);
@@ -69,37 +81,24 @@ CK_INLINE WindowRows window_rows(const Problem& problem, int64_t p) {
   return {first < 0 ? 0 : first, last > problem.h ? problem.h : last};
 }
 
-// to[i] = join(to[i], from[i]) for i from 0 to count rounded up to a vector.
-template <class T, class Sum, class Join>
-CK_INLINE void join_line(Sum* to, const T* from, int64_t count, const Join& join) {
-  for (int64_t i = 0; i < count; i += kLanes<Sum>)
-    store(to + i, join(load(to + i), load_as<T, Sum>(from + i)));
-}
-template <class Sum>
-CK_INLINE void fill_line(Sum* to, int64_t count, Sum value) {
-  for (int64_t i = 0; i < count; i += kLanes<Sum>) store(to + i, splat(value));
-}
-
 // parts.total[q] = all of the window of (p, q) in this channel, joined; `empty` stands in the
-// padding. `join` takes vectors: one exact comparison or one addition an element, so their width
-// changes no bits.
+// padding.
 template <class T, class Sum, class Join>
 CK_INLINE void pool_row(const Problem& problem, const T* channel, int64_t p,
                         const PoolParts<T, Sum>& parts, Sum empty, const Join& join) {
   const WindowRows rows = window_rows(problem, p);
   Sum* const inside = parts.joined + problem.pad_left;
-  fill_line<Sum>(inside, problem.w, empty);
-  const int64_t whole = problem.w / kLanes<T> * kLanes<T>;
+  each_block<T>(problem.w, [&](int64_t i) { inside[i] = empty; });
   for (int64_t h = rows.begin; h < rows.end; ++h) {
     const T* line = channel + h * problem.x.h;
+    int64_t i = 0;
     if (problem.x.w == 1) {
-      join_line<T, Sum>(inside, line, whole, join);
-      __builtin_memcpy(parts.line + whole, line + whole, size_t(problem.w - whole) * sizeof(T));
-      join_line<T, Sum>(inside + whole, parts.line + whole, problem.w - whole, join);
+      for (; i + kLanes<T> <= problem.w; i += kLanes<T>) join_block<T>(inside + i, line + i, join);
+      __builtin_memcpy(parts.line + i, line + i, size_t(problem.w - i) * sizeof(T));
     } else {
       for (int64_t j = 0; j < problem.w; ++j) parts.line[j] = line[j * problem.x.w];
-      join_line<T, Sum>(inside, parts.line, problem.w, join);
     }
+    for (; i < problem.w; i += kLanes<T>) join_block<T>(inside + i, parts.line + i, join);
   }
   for (int64_t i = 0; i < problem.pad_left; ++i) parts.joined[i] = empty;
   for (int64_t i = problem.pad_left + problem.w; i < parts.width; ++i) parts.joined[i] = empty;
@@ -108,22 +107,19 @@ CK_INLINE void pool_row(const Problem& problem, const T* channel, int64_t p,
   const Sum* taps = parts.joined;
   if (stride == 2) {
     Sum *even = parts.phases, *odd = parts.phases + pitch;
-    for (int64_t i = 0; i < pitch - kLanes<T>; i += kLanes<Sum>) {
-      const Vec<Sum> left = load(taps + 2 * i), right = load(taps + 2 * i + kLanes<Sum>);
-      store(even + i, even_lanes<Sum>(left, right));
-      store(odd + i, odd_lanes<Sum>(left, right));
-    }
+    each_block<T>(pitch - kLanes<T>, [=](int64_t i) { even[i] = taps[2 * i]; });
+    each_block<T>(pitch - kLanes<T>, [=](int64_t i) { odd[i] = taps[2 * i + 1]; });
   } else if (stride > 2) {
     for (int64_t f = 0; f < stride && f < problem.s; ++f)
       for (int64_t i = 0; i < pitch - kLanes<T> && i * stride + f < parts.width; ++i)
         parts.phases[f * pitch + i] = taps[i * stride + f];
   }
   Sum* total = parts.total;
-  fill_line<Sum>(total, problem.q, empty);
-  for (int64_t s = 0; s < problem.s; ++s)
-    join_line<Sum, Sum>(total,
-                        stride == 1 ? taps + s : parts.phases + s % stride * pitch + s / stride,
-                        problem.q, join);
+  each_block<T>(problem.q, [=](int64_t q) { total[q] = empty; });
+  for (int64_t s = 0; s < problem.s; ++s) {
+    const Sum* from = stride == 1 ? taps + s : parts.phases + s % stride * pitch + s / stride;
+    for (int64_t q = 0; q < problem.q; q += kLanes<T>) join_block<T>(total + q, from + q, join);
+  }
 }
 
 }  // namespace CONVKIT_ISA

@@ -41,12 +41,13 @@ CK_INLINE int64_t taps_counted(int64_t at, int64_t taps, int64_t dilation, int64
              ? taps_inside(at + before, taps, dilation, before + pixels + after).count
              : taps_inside(at, taps, dilation, pixels).count;
 }
-CK_INLINE int64_t pixels_counted(const Problem& problem, int64_t p, int64_t q) {
-  const int64_t rows =
-      taps_counted(p * problem.stride_h - problem.pad_top, problem.r, problem.dilation_h, problem.h,
-                   problem.pad_top, problem.pad_bottom, problem.padding_mode);
-  return rows * taps_counted(q * problem.stride_w - problem.pad_left, problem.s, problem.dilation_w,
-                             problem.w, problem.pad_left, problem.pad_right, problem.padding_mode);
+CK_INLINE int64_t rows_counted(const Problem& problem, int64_t p) {
+  return taps_counted(p * problem.stride_h - problem.pad_top, problem.r, problem.dilation_h,
+                      problem.h, problem.pad_top, problem.pad_bottom, problem.padding_mode);
+}
+CK_INLINE int64_t columns_counted(const Problem& problem, int64_t q) {
+  return taps_counted(q * problem.stride_w - problem.pad_left, problem.s, problem.dilation_w,
+                      problem.w, problem.pad_left, problem.pad_right, problem.padding_mode);
 }
 
 // ---- blocks of channels ----

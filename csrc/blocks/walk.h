@@ -47,11 +47,15 @@ CK_INLINE void walk_on(const Sweep& sweep, int first, int last, int64_t count, W
   }
 }
 
-// The elements from `from`, `step` apart, as consecutive ones: where they lie, or copied to `line`.
+// The elements from `from`, `step` apart, as consecutive ones: where they lie, or copied to `line`,
+// which has room for whole vectors.
 template <class T>
 CK_INLINE const T* consecutive(const T* from, int64_t step, int64_t count, T* line) {
   if (step == 1) return from;
-  for (int64_t i = 0; i < count; ++i) line[i] = from[i * step];
+  if (step == 0)
+    for (int64_t i = 0; i < count; i += kLanes<T>) store(line + i, splat(*from));
+  else
+    for (int64_t i = 0; i < count; ++i) line[i] = from[i * step];
   return line;
 }
 

@@ -217,12 +217,14 @@ CK_NOINLINE void multiply_tiles(const Product& product) {
       }
     }
   }
+  if (product.add) {
+    CK_UNROLL(16)
+    for (int i = 0; i < kTiles; ++i) CK_UNROLL(2)
+    for (int v = 0; v < kVecs; ++v) sum[i][v] += load(product.sums + i * kGroup + v * kWide);
+  }
   CK_UNROLL(16)
   for (int i = 0; i < kTiles; ++i) CK_UNROLL(2)
-  for (int v = 0; v < kVecs; ++v) {
-    float* to = product.sums + i * kGroup + v * kWide;
-    store(to, product.add ? load(to) + sum[i][v] : sum[i][v]);
-  }
+  for (int v = 0; v < kVecs; ++v) store(product.sums + i * kGroup + v * kWide, sum[i][v]);
 }
 template <int kVecs, int kTiles = kMostRows>
 CK_INLINE void multiply_piece(int64_t tiles, const Product& product) {

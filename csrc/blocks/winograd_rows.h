@@ -134,12 +134,14 @@ CK_NOINLINE void multiply_rows(const RowProduct& product) {
         if (i >= r && i - r < kRows) sum[i - r][t] += x * u[r];
     }
   }
+  if (product.add) {
+    CK_UNROLL(8)
+    for (int i = 0; i < kRows; ++i) CK_UNROLL(2)
+    for (int t = 0; t < kTiles; ++t) sum[i][t] += load(product.sums + (i * kSpan + t) * kWide);
+  }
   CK_UNROLL(8)
   for (int i = 0; i < kRows; ++i) CK_UNROLL(2)
-  for (int t = 0; t < kTiles; ++t) {
-    float* to = product.sums + (i * kSpan + t) * kWide;
-    store(to, product.add ? load(to) + sum[i][t] : sum[i][t]);
-  }
+  for (int t = 0; t < kTiles; ++t) store(product.sums + (i * kSpan + t) * kWide, sum[i][t]);
 }
 template <int kRows, bool kMade, bool kBordered>
 CK_INLINE void multiply_span(int64_t tiles, const RowProduct& product) {

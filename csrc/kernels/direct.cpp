@@ -12,6 +12,7 @@
 #include "blocks/direct_channels.h"
 #include "blocks/direct_filters.h"
 #include "blocks/direct_groups.h"
+#include "blocks/direct_spread.h"
 #include "blocks/epilogue.h"
 #include "blocks/pixel_rows.h"
 #include "kernel.h"
@@ -148,6 +149,27 @@ bool whole_vectors(const Problem& problem) {
   return problem.block > 0 && problem.block % kLanes<T> == 0;
 }
 
+// x and y in blocks: small groups are spread over their lanes, others broadcast.
+template <class T>
+Sizes block_sizes(const Problem& problem) {
+  return spreads<T>(problem) ? spread_sizes<T>(problem) : channel_sizes<T>(problem);
+}
+template <class T>
+int64_t block_items(const Problem& problem, int64_t phase) {
+  return spreads<T>(problem) ? spread_items<T>(problem, phase) : channel_items<T>(problem, phase);
+}
+template <class T>
+void block_prepare(const Problem& problem, const void* weights, void* packed) {
+  spreads<T>(problem) ? spread_prepare<T>(problem, weights, packed)
+                      : channel_prepare<T>(problem, weights, packed);
+}
+template <class T>
+void block_run(const Problem& problem, int64_t phase, int64_t begin, int64_t end,
+               const Operands& operands) {
+  spreads<T>(problem) ? spread_run<T>(problem, phase, begin, end, operands)
+                      : channel_run<T>(problem, phase, begin, end, operands);
+}
+
 const Kernel kKernels[] = {
     {"float32 pixels", kFloat32, kNchw, kNchw, prefers_pixels, pixel_sizes<float>, 1,
      pixel_items<float>, pixel_prepare<float>, pixel_run<float>},
@@ -165,10 +187,10 @@ const Kernel kKernels[] = {
      1, filter_items<float>, filter_prepare<float>, filter_run<float>},
     {"float64 planes to blocks", kFloat64, kNchw, kNchwc, whole_vectors<double>,
      filter_sizes<double>, 1, filter_items<double>, filter_prepare<double>, filter_run<double>},
-    {"float32 blocks", kFloat32, kNchwc, kNchwc, whole_vectors<float>, channel_sizes<float>, 1,
-     channel_items<float>, channel_prepare<float>, channel_run<float>},
-    {"float64 blocks", kFloat64, kNchwc, kNchwc, whole_vectors<double>, channel_sizes<double>, 1,
-     channel_items<double>, channel_prepare<double>, channel_run<double>},
+    {"float32 blocks", kFloat32, kNchwc, kNchwc, whole_vectors<float>, block_sizes<float>, 1,
+     block_items<float>, block_prepare<float>, block_run<float>},
+    {"float64 blocks", kFloat64, kNchwc, kNchwc, whole_vectors<double>, block_sizes<double>, 1,
+     block_items<double>, block_prepare<double>, block_run<double>},
     {"float32 blocks to planes", kFloat32, kNchwc, kNchw, whole_vectors<float>,
      channel_sizes<float>, 1, channel_items<float>, channel_prepare<float>, channel_run<float>},
     {"float64 blocks to planes", kFloat64, kNchwc, kNchw, whole_vectors<double>,

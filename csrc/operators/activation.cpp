@@ -10,6 +10,7 @@
 // exp(x^2) erfc x in 0 <= x < inf", 1981.
 #include <math.h>
 
+#include "blocks/block_vectors.h"
 #include "blocks/elements.h"
 #include "blocks/epilogue.h"
 #include "blocks/exponential.h"
@@ -200,6 +201,13 @@ CK_NOINLINE void apply_all(int64_t function, double a, double b, T* values, int6
         return magnitude(v) > splat(1e18) ? with_sign(splat(1.0), v) : ratio;
       });
     case kMish: return map(values, count, [](Real v) { return mish<T>(v); });
+    case kGeluByTanh:
+      // (1 + tanh u) / 2 = sigmoid(2 u). In float64 an error of u is one of e^2u.
+      return map(values, count, [](Real v) {
+        const Real factor = splat(1.5957691216057308), w = bounded_below(v, -kFar<T>);
+        const Real cubic = splat(0.044715) * w * w * w + w;
+        return logistic<T>(factor * cubic, w);
+      });
     case kNegative: return map(values, count, [](Real v) { return -v; });
     case kAbsolute: return map(values, count, [](Real v) { return magnitude(v); });
     case kReciprocal: return map(values, count, [](Real v) { return splat(1.0) / v; });
@@ -319,9 +327,32 @@ bool always(const Problem&) { return true; }
 int64_t items(const Problem& problem, int64_t) { return (elements(problem) + kPiece - 1) / kPiece; }
 void prepare(const Problem&, const void*, void*) {}
 
+// Channels in blocks: lanes past the last one stay zero, whatever the activation makes of zero.
+template <class T>
+int64_t block_items(const Problem& problem, int64_t) {
+  return vector_rows<T>(problem);
+}
+template <class T>
+void run_blocks(const Problem& problem, int64_t, int64_t begin, int64_t end,
+                const Operands& operands) {
+  const auto row = [&](int64_t number, int64_t p, T* y,
+                       const T* residual) __attribute__((always_inline)) {
+    const T* const x = static_cast<const T*>(operands.x) +
+                       vector_offset<T>(problem, problem.x, number) + p * problem.x.h;
+    const auto value = [&](int64_t q)
+                           __attribute__((always_inline)) { return load(x + q * problem.x.w); };
+    put_pixels<T>(problem, operands.epilogue, number, value, residual, y);
+  };
+  each_vector_row<T>(problem, begin, end, operands, row);
+}
+
 const Kernel kKernels[] = {
     {"float32", kFloat32, kNchw, kNchw, always, sizes, 1, items, prepare, run<float>},
     {"float64", kFloat64, kNchw, kNchw, always, sizes, 1, items, prepare, run<double>},
+    {"float32 blocks", kFloat32, kNchwc, kNchwc, blocks_fit<float>, sizes, 1, block_items<float>,
+     prepare, run_blocks<float>},
+    {"float64 blocks", kFloat64, kNchwc, kNchwc, blocks_fit<double>, sizes, 1, block_items<double>,
+     prepare, run_blocks<double>},
 };
 
 }  // namespace

@@ -32,11 +32,24 @@ void window_row(const Problem& problem, const T* channel, int64_t p, double* sum
   }
 }
 
+// The outputs of a row whose windows lie inside the image: all of their columns count.
+struct WholeWindows {
+  int64_t begin, end;
+};
+WholeWindows whole_windows(const Problem& problem) {
+  const int64_t stride = problem.stride_w, left = problem.pad_left;
+  const int64_t room = problem.w + left - 1 - (problem.s - 1) * problem.dilation_w;
+  const int64_t begin = (left + stride - 1) / stride, end = room < 0 ? 0 : room / stride + 1;
+  const int64_t last = end < problem.q ? end : problem.q;
+  return {begin < last ? begin : last, last};
+}
+
 template <class T>
 void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {
   const PoolParts<T, double> parts = pool_parts<T, double>(problem, operands.scratch);
   const T* x = static_cast<const T*>(operands.x);
   const bool by_rows = problem.dilation_h == 1 && problem.dilation_w == 1;
+  const WholeWindows inside = whole_windows(problem);
   for (int64_t i = begin; i < end; ++i) {
     const int64_t c = i / problem.p, p = i % problem.p;
     if (by_rows)
@@ -44,8 +57,15 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
                           [](Vec<double> sum, Vec<double> v) { return sum + v; });
     else
       window_row<T>(problem, x + c * problem.x.c, p, parts.total);
-    for (int64_t q = 0; q < problem.q; ++q)
-      parts.result[q] = T(parts.total[q] / double(pixels_counted(problem, p, q)));
+    const int64_t rows = rows_counted(problem, p);
+    const auto divide = [&](int64_t q) {
+      parts.result[q] = T(parts.total[q] / double(rows * columns_counted(problem, q)));
+    };
+    int64_t q = 0;
+    for (; q < inside.begin; ++q) divide(q);
+    const double pixels = double(rows * problem.s);
+    for (; q < inside.end; ++q) parts.result[q] = T(parts.total[q] / pixels);
+    for (; q < problem.q; ++q) divide(q);
     finish_row(problem, operands, c, p, 0, parts.result, problem.q);
   }
 }
@@ -56,7 +76,9 @@ void run_blocks(const Problem& problem, int64_t, int64_t begin, int64_t end,
   typedef Vec<T> V;
   pool_blocks<T>(
       problem, begin, end, operands, T(0), [](V sum, V v) { return sum + v; },
-      [&](V sum, int64_t p, int64_t q) { return sum / splat(T(pixels_counted(problem, p, q))); });
+      [&](V sum, int64_t p, int64_t q) {
+        return sum / splat(T(rows_counted(problem, p) * columns_counted(problem, q)));
+      });
 }
 Sizes no_sizes(const Problem&) { return {0, 0, 0}; }
 

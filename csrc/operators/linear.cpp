@@ -16,28 +16,43 @@ namespace {
 // Tile in registers: 6 x 4 sums of 32 registers, 6 x 2 of 16. Even one filter has 6 chains of
 // additions.
 constexpr int kRows = 6, kFilters = kRegisters == 32 ? 4 : 2;
-// One item: rows whose sums for kChunk filters wait in scratch, to be finished as rows of y.
-constexpr int64_t kItemRows = 4 * kRows, kChunk = 32;
+// Filters of a chunk. The sums of an item, that is of some tiles of rows, wait in scratch for the
+// rest of their channels, and then to be finished as rows of y.
+constexpr int64_t kChunk = 32;
 // Vectors of c that are added up before they are added to the rest: keeps rounding errors small,
 // and 6 rows of this length stay in the first cache while the filters of a chunk go by.
 constexpr int64_t kPart = 64;
+// Rows of an item, and those of them that meet a part of the channels before the next part comes:
+// many where the filters do not stay in the second level of cache, so that they pass less often;
+// else one tile, whose rows then run on.
+constexpr int64_t kItemRows = 4 * kRows, kManyRows = 16 * kRows;
+template <class T>
+bool filters_pass(const Problem& problem) {
+  const int64_t filters = problem.k < kChunk ? problem.k : kChunk;
+  return filters * problem.c * int64_t(sizeof(T)) > 1 << 20;
+}
+template <class T>
+int64_t item_rows(const Problem& problem) {
+  return filters_pass<T>(problem) ? kManyRows : kItemRows;
+}
 
 int64_t vectors_of(int64_t depth, int64_t lanes) { return (depth + lanes - 1) / lanes; }
 
 template <class T>
 struct Parts {
-  T* rows;    // [kRows][c], where c is not consecutive in x
-  T* totals;  // [kChunk][kRows] vectors
-  T* sums;    // [kChunk][kItemRows]
+  T* rows;    // [kRows][channels of a part], where c is not consecutive in x
+  T* totals;  // [tile][filter][row of the tile] vectors
+  T* sums;    // [filter][row]
   int64_t bytes;
 };
 template <class T>
 Parts<T> scratch_parts(const Problem& problem, void* base) {
   Arena from = arena(base);
   Parts<T> parts{};
-  parts.rows = take<T>(from, kRows * problem.c);
-  parts.totals = take<T>(from, kChunk * kRows * kLanes<T>);
-  parts.sums = take<T>(from, kChunk * kItemRows);
+  const int64_t rows = item_rows<T>(problem), part = kPart * kLanes<T>;
+  parts.rows = take<T>(from, kRows * (problem.c < part ? problem.c : part));
+  parts.totals = take<T>(from, rows * kChunk * kLanes<T>);
+  parts.sums = take<T>(from, rows * kChunk);
   parts.bytes = from.used;
   return parts;
 }
@@ -47,7 +62,10 @@ Sizes sizes(const Problem& problem) {
   return {problem.k * row * int64_t(sizeof(T)), 0, scratch_parts<T>(problem, nullptr).bytes};
 }
 bool always(const Problem&) { return true; }
-int64_t items(const Problem& problem, int64_t) { return (problem.q + kItemRows - 1) / kItemRows; }
+template <class T>
+int64_t items(const Problem& problem, int64_t) {
+  return (problem.q + item_rows<T>(problem) - 1) / item_rows<T>(problem);
+}
 
 // Filters of the tile that begins at filter f.
 CK_INLINE int64_t tile_filters(int64_t f, int64_t filters) {
@@ -72,15 +90,24 @@ void prepare(const Problem& problem, const void* w, void* packed) {
   }
 }
 
+// Rows that are multiplied next: [begin, end) of them are fetched on the way, line by line along
+// the channels. Memory is then read while the processor computes.
+template <class T>
+struct Ahead {
+  const T* rows[kRows];
+  int begin, end;
+};
+
 // totals[f][i] += sum over `depth` channels of rows[i] and filter f of a tile, lane by lane;
 // `first`: = instead of +=.
 template <class T, int kCount>
-CK_NOINLINE void multiply_rows(const T* const (&rows)[kRows], const T* w, int64_t depth, bool first,
-                               T* totals) {
+CK_NOINLINE void multiply_rows(const T* const (&rows)[kRows], const Ahead<T>& ahead, const T* w,
+                               int64_t depth, bool first, T* totals) {
   constexpr int64_t kStep = kLanes<T>;
   Vec<T> sum[kRows][kCount] = {};
   int64_t c = 0;
   for (; c + kStep <= depth; c += kStep, w += kCount * kStep) {
+    for (int i = ahead.begin; i < ahead.end; ++i) __builtin_prefetch(ahead.rows[i] + c, 0, 2);
     Vec<T> right[kCount];
     CK_UNROLL(8)
     for (int f = 0; f < kCount; ++f) right[f] = load(w + f * kStep);
@@ -125,68 +152,99 @@ CK_INLINE Vec<T> sums_of_lanes(const T* vectors) {
   return lane[0];
 }
 
-// sums[f][i] of `filters` filters from `chunk` on and the rows of one tile.
+// A part of the channels: the rows of a tile times `filters` filters from `chunk` on, whose part
+// begins at channel c.
 template <class T>
-CK_NOINLINE void multiply_tile(const Problem& problem, const T* const (&rows)[kRows], const T* w,
-                               int64_t chunk, int64_t filters, T* totals, T* sums) {
-  const int64_t vectors = vectors_of(problem.c, kLanes<T>), row = vectors * kLanes<T>,
-                part = kPart * kLanes<T>;
-  for (int64_t c = 0; c < problem.c; c += part) {
-    const int64_t depth = problem.c - c < part ? problem.c - c : part;
-    const T* piece[kRows];
-    for (int i = 0; i < kRows; ++i) piece[i] = rows[i] + c;
-    for (int64_t f = 0; f < filters;) {
-      const int64_t count = tile_filters(chunk + f, problem.k);
-      const T* tile = w + (chunk + f) * row + c * count;
-      T* total = totals + f * kRows * kLanes<T>;
-      if (count == kFilters)
-        multiply_rows<T, kFilters>(piece, tile, depth, c == 0, total);
-      else if (count == 2)
-        multiply_rows<T, 2>(piece, tile, depth, c == 0, total);
-      else
-        multiply_rows<T, 1>(piece, tile, depth, c == 0, total);
-      f += count;
-    }
+CK_NOINLINE void multiply_tile(const Problem& problem, const T* const (&rows)[kRows],
+                               const T* const (&next)[kRows], const T* w, int64_t chunk,
+                               int64_t filters, int64_t c, int64_t depth, T* totals) {
+  const int64_t row = vectors_of(problem.c, kLanes<T>) * kLanes<T>;
+  const bool many = filters_pass<T>(problem);
+  Ahead<T> ahead;
+  for (int i = 0; i < kRows; ++i) ahead.rows[i] = next[i];
+  for (int64_t f = 0; f < filters;) {
+    const int64_t count = tile_filters(chunk + f, problem.k);
+    const T* tile = w + (chunk + f) * row + c * count;
+    T* total = totals + f * kRows * kLanes<T>;
+    // Where the filters pass seldom the rows are new ones every time; else the hardware sees them
+    // come.
+    ahead.begin = many ? int(kRows * f / filters) : 0;
+    ahead.end = many ? int(kRows * (f + count) / filters) : 0;
+    if (count == kFilters)
+      multiply_rows<T, kFilters>(rows, ahead, tile, depth, c == 0, total);
+    else if (count == 2)
+      multiply_rows<T, 2>(rows, ahead, tile, depth, c == 0, total);
+    else
+      multiply_rows<T, 1>(rows, ahead, tile, depth, c == 0, total);
+    f += count;
   }
+}
+
+// sums[f][i] = the lanes of totals[f][i], added up; `pitch` from filter to filter.
+template <class T>
+CK_NOINLINE void add_lanes(const T* totals, int64_t filters, int64_t pitch, T* sums) {
   alignas(kVectorBytes)
       T flat[kChunk * kRows];  // lanes past the last filter hold what scratch held
   for (int64_t i = 0; i < filters * kRows; i += kLanes<T>)
     store(flat + i, sums_of_lanes<T>(totals + i * kLanes<T>));
   for (int64_t f = 0; f < filters; ++f)
-    for (int i = 0; i < kRows; ++i) sums[f * kItemRows + i] = flat[f * kRows + i];
+    for (int i = 0; i < kRows; ++i) sums[f * pitch + i] = flat[f * kRows + i];
 }
 
 template <class T>
 void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {
   const Parts<T> parts = scratch_parts<T>(problem, operands.scratch);
   const T *x = static_cast<const T*>(operands.x), *w = static_cast<const T*>(operands.packed);
+  const int64_t each = item_rows<T>(problem), part = kPart * kLanes<T>,
+                tile_totals = kRows * kChunk * kLanes<T>,
+                together = filters_pass<T>(problem) ? kManyRows : kRows;
   for (int64_t item = begin; item < end; ++item) {
-    const int64_t first = item * kItemRows, left = problem.q - first,
-                  count = left < kItemRows ? left : kItemRows;
+    const int64_t first = item * each, left = problem.q - first, count = left < each ? left : each;
+    // Past the last row a tile computes that one again and nobody reads it.
+    const auto point = [&](int64_t tile, int64_t c, const T*(&rows)[kRows]) {
+      for (int i = 0; i < kRows; ++i) {
+        const int64_t row = tile + i < count ? tile + i : count - 1;
+        rows[i] = x + (first + row) * problem.x.w + c * problem.x.c;
+      }
+    };
     for (int64_t chunk = 0; chunk < problem.k; chunk += kChunk) {
       const int64_t filters = problem.k - chunk < kChunk ? problem.k - chunk : kChunk;
-      for (int64_t tile = 0; tile < count; tile += kRows) {
-        const T* rows[kRows];
-        for (int i = 0; i < kRows; ++i) {
-          // Past the last row the tile computes that one again and nobody reads it.
-          const int64_t row = tile + i < count ? tile + i : count - 1;
-          rows[i] = x + (first + row) * problem.x.w;
-          if (problem.x.c == 1) continue;
-          T* copy = parts.rows + i * problem.c;
-          for (int64_t c = 0; c < problem.c; ++c) copy[c] = rows[i][c * problem.x.c];
-          rows[i] = copy;
+      for (int64_t group = 0; group < count; group += together) {
+        const int64_t stop = count - group < together ? count : group + together;
+        for (int64_t c = 0; c < problem.c; c += part) {
+          const int64_t depth = problem.c - c < part ? problem.c - c : part;
+          for (int64_t tile = group; tile < stop; tile += kRows) {
+            const T *rows[kRows], *next[kRows];
+            point(tile, c, rows);
+            if (tile + kRows < stop)
+              point(tile + kRows, c, next);
+            else if (c + part < problem.c)
+              point(group, c + part, next);
+            else
+              point(stop, 0, next);
+            if (problem.x.c != 1)
+              for (int i = 0; i < kRows; ++i) {
+                T* const copy = parts.rows + i * depth;
+                for (int64_t j = 0; j < depth; ++j) copy[j] = rows[i][j * problem.x.c];
+                rows[i] = copy;
+              }
+            multiply_tile(problem, rows, next, w, chunk, filters, c, depth,
+                          parts.totals + tile / kRows * tile_totals);
+          }
         }
-        multiply_tile(problem, rows, w, chunk, filters, parts.totals, parts.sums + tile);
       }
+      for (int64_t tile = 0; tile < count; tile += kRows)
+        add_lanes(parts.totals + tile / kRows * tile_totals, filters, each, parts.sums + tile);
       for (int64_t f = 0; f < filters; ++f)
-        finish_row(problem, operands, chunk + f, 0, first, parts.sums + f * kItemRows, count);
+        finish_row(problem, operands, chunk + f, 0, first, parts.sums + f * each, count);
     }
   }
 }
 
 const Kernel kKernels[] = {
-    {"float32", kFloat32, kNchw, kNchw, always, sizes<float>, 1, items, prepare<float>, run<float>},
-    {"float64", kFloat64, kNchw, kNchw, always, sizes<double>, 1, items, prepare<double>,
+    {"float32", kFloat32, kNchw, kNchw, always, sizes<float>, 1, items<float>, prepare<float>,
+     run<float>},
+    {"float64", kFloat64, kNchw, kNchw, always, sizes<double>, 1, items<double>, prepare<double>,
      run<double>},
 };
 

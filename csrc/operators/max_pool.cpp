@@ -11,6 +11,15 @@ namespace convkit {
 namespace CONVKIT_ISA {
 namespace {
 
+// What a window without a pixel gives, and what every other value beats.
+template <class T>
+constexpr T kNothing = T(-__builtin_inf());
+// A NaN is no number's lesser: it replaces what was found, and nothing replaces it.
+template <class T>
+CK_INLINE Vec<T> larger(Vec<T> most, Vec<T> v) {
+  return (v > most) | (v != v) ? v : most;
+}
+
 template <class T>
 Sizes sizes(const Problem& problem) {
   return {0, 0, pool_parts<T, T>(problem, nullptr).bytes};
@@ -24,7 +33,7 @@ void window_row(const Problem& problem, const T* channel, int64_t p, T* result, 
   const Taps rows = rows_inside(problem, p);
   for (int64_t q = 0; q < problem.q; ++q) {
     const Taps columns = columns_inside(problem, q);
-    T most = T(-__builtin_inf());
+    T most = kNothing<T>;
     int64_t place = -1;
     for (int64_t r = 0; r < rows.count; ++r)
       for (int64_t s = 0; s < columns.count; ++s) {
@@ -37,12 +46,6 @@ void window_row(const Problem& problem, const T* channel, int64_t p, T* result, 
   }
 }
 
-// A NaN is no number's lesser: it replaces what was found, and nothing replaces it.
-template <class T>
-CK_INLINE Vec<T> larger(Vec<T> most, Vec<T> v) {
-  return (v > most) | (v != v) ? v : most;
-}
-
 template <class T>
 void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Operands& operands) {
   const PoolParts<T, T> parts = pool_parts<T, T>(problem, operands.scratch);
@@ -52,7 +55,8 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
     const int64_t c = i / problem.p, p = i % problem.p;
     const T* channel = x + c * problem.x.c;
     if (by_rows)
-      pool_row<T, T>(problem, channel, p, parts, T(-__builtin_inf()), larger<T>);
+      pool_row<T, T>(problem, channel, p, parts, kNothing<T>,
+                     [](Vec<T> most, Vec<T> v) { return larger<T>(most, v); });
     else
       window_row<T>(problem, channel, p, parts.total,
                     operands.indices ? operands.indices + i * problem.q : nullptr);
@@ -63,8 +67,10 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
 template <class T>
 void run_blocks(const Problem& problem, int64_t, int64_t begin, int64_t end,
                 const Operands& operands) {
-  pool_blocks<T>(problem, begin, end, operands, T(-__builtin_inf()), larger<T>,
-                 [](Vec<T> most, int64_t, int64_t) { return most; });
+  pool_blocks<T>(
+      problem, begin, end, operands, kNothing<T>,
+      [](Vec<T> most, Vec<T> v) { return larger<T>(most, v); },
+      [](Vec<T> most, int64_t, int64_t) { return most; });
 }
 Sizes no_sizes(const Problem&) { return {0, 0, 0}; }
 

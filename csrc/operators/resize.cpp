@@ -15,7 +15,7 @@ namespace {
 
 template <class T>
 struct Parts {
-  int64_t *rows, *columns;  // [p][r], [q][s]
+  int32_t *rows, *columns;  // [p][r], [s][q]: a tap of all columns is one gather after the other
   T *down, *across;         // their weights
   int64_t bytes;
 };
@@ -23,8 +23,8 @@ template <class T>
 CK_INLINE Parts<T> packed_parts(const Problem& problem, const void* base) {
   Arena from = arena(base);
   Parts<T> parts{};
-  parts.rows = take<int64_t>(from, problem.p * problem.r);
-  parts.columns = take<int64_t>(from, problem.q * problem.s);
+  parts.rows = take<int32_t>(from, problem.p * problem.r);
+  parts.columns = take<int32_t>(from, problem.q * problem.s);
   parts.down = take<T>(from, problem.p * problem.r);
   parts.across = take<T>(from, problem.q * problem.s);
   parts.bytes = from.used;
@@ -56,10 +56,23 @@ void prepare(const Problem& problem, const void* w, void* packed) {
   const Parts<T> parts = packed_parts<T>(problem, packed);
   const T* row = static_cast<const T*>(w);
   const int64_t down = problem.p * problem.r, across = problem.q * problem.s;
-  for (int64_t i = 0; i < down; ++i) parts.rows[i] = int64_t(row[i]), parts.down[i] = row[down + i];
+  for (int64_t i = 0; i < down; ++i) parts.rows[i] = int32_t(row[i]), parts.down[i] = row[down + i];
   row += 2 * down;
-  for (int64_t i = 0; i < across; ++i)
-    parts.columns[i] = int64_t(row[i]), parts.across[i] = row[across + i];
+  for (int64_t q = 0; q < problem.q; ++q)
+    for (int64_t s = 0; s < problem.s; ++s) {
+      const int64_t i = q * problem.s + s, to = s * problem.q + q;
+      parts.columns[to] = int32_t(row[i]);
+      parts.across[to] = row[across + i];
+    }
+}
+
+template <class T>
+CK_INLINE void join_row(T* joined, T weight, const T* row, int64_t step, int64_t count,
+                        bool first) {
+  if (first)
+    for (int64_t i = 0; i < count; ++i) joined[i] = weight * row[i * step];
+  else
+    for (int64_t i = 0; i < count; ++i) joined[i] += weight * row[i * step];
 }
 
 template <class T>
@@ -72,18 +85,20 @@ void run(const Problem& problem, int64_t, int64_t begin, int64_t end, const Oper
     for (int64_t r = 0; r < problem.r; ++r) {
       const T* row = x + parts.rows[p * problem.r + r] * problem.x.h;
       const T weight = parts.down[p * problem.r + r];
-      const int64_t step = problem.x.w;
-      if (r == 0)
-        for (int64_t i = 0; i < problem.w; ++i) lines.joined[i] = weight * row[i * step];
+      if (problem.x.w == 1)
+        join_row(lines.joined, weight, row, 1, problem.w, r == 0);
       else
-        for (int64_t i = 0; i < problem.w; ++i) lines.joined[i] += weight * row[i * step];
+        join_row(lines.joined, weight, row, problem.x.w, problem.w, r == 0);
     }
-    const int64_t* from = parts.columns;
-    const T* weights = parts.across;
-    for (int64_t q = 0; q < problem.q; ++q, from += problem.s, weights += problem.s) {
-      T sum = weights[0] * lines.joined[from[0]];
-      for (int64_t s = 1; s < problem.s; ++s) sum += weights[s] * lines.joined[from[s]];
-      lines.result[q] = sum;
+    const T* joined = lines.joined;
+    T* result = lines.result;
+    for (int64_t s = 0; s < problem.s; ++s) {
+      const int32_t* from = parts.columns + s * problem.q;
+      const T* weights = parts.across + s * problem.q;
+      if (s == 0)
+        for (int64_t q = 0; q < problem.q; ++q) result[q] = weights[q] * joined[from[q]];
+      else
+        for (int64_t q = 0; q < problem.q; ++q) result[q] += weights[q] * joined[from[q]];
     }
     finish_row(problem, operands, c, p, 0, lines.result, problem.q);
   }
@@ -102,7 +117,7 @@ void run_blocks(const Problem& problem, int64_t, int64_t begin, int64_t end,
       T* y = static_cast<T*>(operands.y) + block * problem.y.c + p * problem.y.h + lane;
       const T* residual = static_cast<const T*>(operands.epilogue.residual);
       if (residual) residual += block * problem.residual.c + p * problem.residual.h + lane;
-      const int64_t* rows = parts.rows + p * problem.r;
+      const int32_t* rows = parts.rows + p * problem.r;
       const T* down = parts.down + p * problem.r;
       for (int64_t w = 0; w < problem.w; ++w) {
         const T* pixel = x + w * problem.x.w;
@@ -111,12 +126,13 @@ void run_blocks(const Problem& problem, int64_t, int64_t begin, int64_t end,
           sum += splat(down[r]) * load(pixel + rows[r] * problem.x.h);
         store(lines.joined + w * kLanes<T>, sum);
       }
-      const int64_t* from = parts.columns;
+      const int32_t* from = parts.columns;
       const T* weights = parts.across;
-      for (int64_t q = 0; q < problem.q; ++q, from += problem.s, weights += problem.s) {
-        Vec<T> sum = splat(weights[0]) * load(lines.joined + from[0] * kLanes<T>);
+      for (int64_t q = 0; q < problem.q; ++q, ++from, ++weights) {
+        Vec<T> sum = splat(*weights) * load(lines.joined + *from * kLanes<T>);
         for (int64_t s = 1; s < problem.s; ++s)
-          sum += splat(weights[s]) * load(lines.joined + from[s] * kLanes<T>);
+          sum +=
+              splat(weights[s * problem.q]) * load(lines.joined + from[s * problem.q] * kLanes<T>);
         put_channels<T>(problem, operands.epilogue, sum,
                         residual ? residual + q * problem.residual.w : nullptr, y + q * problem.y.w,
                         block * problem.block + lane);

@@ -56,9 +56,30 @@ int64_t items(const Sweep& sweep) {
   return (product_of(sweep.size, kSweepAxes) + kSweepPiece - 1) / kSweepPiece;
 }
 
+// A b that repeats every few elements, as a channel's number does along pixels whose channels are
+// the last axis: the period where whole runs can read it, else 0.
+int64_t period_of_b(const Sweep& sweep) {
+  constexpr int kLast = kSweepAxes - 1, kRows = kLast - 1;
+  const int64_t period = sweep.size[kLast];
+  const bool fits = sweep.function != kFirst && sweep.size[kRows] > 1 && kSweepRun % period == 0;
+  return fits && sweep.b[kRows] == 0 && sweep.b[kLast] != 0 &&
+                 sweep.y[kRows] == period * sweep.y[kLast] &&
+                 sweep.a[kRows] == period * sweep.a[kLast]
+             ? period
+             : 0;
+}
+
 template <class T>
-void run(const Sweep& sweep, int64_t begin, int64_t end, const SweepOperands& operands) {
+void run(const Sweep& given, int64_t begin, int64_t end, const SweepOperands& operands) {
   constexpr int kLast = kSweepAxes - 1;
+  Sweep sweep = given;
+  const int64_t period = period_of_b(sweep);
+  if (period > 0) {  // both axes are one; a run begins where b does, as pieces and runs are periods
+    sweep.size[kLast] *= sweep.size[kLast - 1];
+    sweep.size[kLast - 1] = 1;
+    sweep.b[kLast] = 0;
+  }
+  const T* repeated = nullptr;  // what line_b holds
   const Epilogue epilogue{nullptr, nullptr, nullptr, sweep.activation, sweep.alpha, sweep.beta};
   const Epilogue plain{};
   const bool quick = epilogue.activation <= kClip;  // applied to registers on the way to y
@@ -74,8 +95,17 @@ void run(const Sweep& sweep, int64_t begin, int64_t end, const SweepOperands& op
     if (count > last - at) count = last - at;
     if (count > kSweepRun) count = kSweepRun;
     const T* from_a = consecutive(a + walk.a, sweep.a[kLast], count, line_a);
-    const T* from_b =
-        sweep.function == kFirst ? from_a : consecutive(b + walk.b, sweep.b[kLast], count, line_b);
+    const T* from_b = from_a;
+    if (period > 0) {
+      from_b = line_b;
+      if (repeated != b + walk.b) {
+        repeated = b + walk.b;
+        for (int64_t i = 0; i < period; ++i) line_b[i] = repeated[i * given.b[kLast]];
+        for (int64_t i = period; i < kSweepRun; ++i) line_b[i] = line_b[i - period];
+      }
+    } else if (sweep.function != kFirst) {
+      from_b = consecutive(b + walk.b, sweep.b[kLast], count, line_b);
+    }
     T* const to = y + walk.y;
     T* const values = quick && step == 1 ? to : line_y;
     join_all<T>(sweep.function, quick ? epilogue : plain, from_a, from_b, values, count);

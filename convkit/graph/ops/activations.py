@@ -31,7 +31,7 @@ def activated(x: Array, value: ActivationLike) -> Array:
         if kind == 7:
             return np.tanh(x)
         if kind == 8:
-            return x * np.clip(x + 3, 0, 6) / 6
+            return np.asarray(x * np.clip(x + 3, 0, 6) / 6)
         if kind == 9:
             return np.asarray(x / (1 + np.exp(-x)))
         if kind == 10:

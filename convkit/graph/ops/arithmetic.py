@@ -12,6 +12,7 @@ from convkit.epilogue import activation
 from convkit.graph.ir import Node, Value, Weight
 from convkit.graph.ops import lowered
 from convkit.graph.ops.activations import activated
+from convkit.graph.ops.elementwise import elementwise_blocks
 from convkit.graph.ops.row import (
     Array,
     Infer,
@@ -24,6 +25,7 @@ from convkit.graph.ops.row import (
     one_dtype,
     optional,
 )
+from convkit.problem import DTYPES
 
 if TYPE_CHECKING:
     from convkit.graph.lower import Lowering
@@ -89,6 +91,11 @@ def _gelu_tanh(x: Array) -> Array:
     return np.asarray(x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
 
 
+def _formula(op: str) -> tuple[Any, ...]:
+    function, names = UNARY[op]
+    return (function, *names)
+
+
 def _selu(x: Array, alpha: float, gamma: float) -> Array:
     return np.where(x > 0, gamma * x, gamma * alpha * np.expm1(np.minimum(x, 0)))
 
@@ -133,13 +140,13 @@ def _unary_lower(low: Lowering, node: Node) -> None:
     source, result = low.shadow(x), low.shadow(node.output)
     parameters = tuple(node.keywords[name] for name in UNARY[node.op][1])
     if node.op == "swish":  # x sigmoid(alpha x)
-        part = low.shadow(lowered.temporary(low, node, "sigmoid", x.sizes, x.dtype))
+        part = low.shadow(lowered.temporary(low, node, "sigmoid", x.sizes, x.dtype, x.block))
         sigmoid = activation("sigmoid")
         lowered.binary(low, node, "multiply", source, parameters[0], part, sigmoid)
         lowered.binary(low, node, "multiply", source, part, result)
         return
     if node.op == "gelu_tanh":  # x / 2 (1 + tanh(a (x + b x^3)))
-        part = low.shadow(lowered.temporary(low, node, "tanh", x.sizes, x.dtype))
+        part = low.shadow(lowered.temporary(low, node, "tanh", x.sizes, x.dtype, x.block))
         lowered.binary(low, node, "multiply", source, source, part)
         lowered.binary(low, node, "multiply", part, 0.044715, part)
         lowered.binary(low, node, "add", part, 1.0, part)
@@ -245,19 +252,54 @@ SWEEPS = {
 
 
 def _binary_lower(low: Lowering, node: Node) -> None:
-    lowered.floats(node)
     x, y = node.reads
+    lowered.floats(node.but(inputs=(x,)))
     if node.op == "add" and x.sizes == y.sizes and not isinstance(x, Weight):
         low.elementwise(node)
         return
-    if node.op not in SWEEPS or x.dtype != y.dtype:
+    # An exponent may be of another dtype: then it must be known.
+    exponent = low.array(y) if x.dtype != y.dtype else None
+    if node.op not in SWEEPS or (x.dtype != y.dtype and exponent is None):
         raise ValueError(
             f"node {node.name}: {node.op} of {x.dtype} and {y.dtype} is not supported unless its "
             f"inputs are known before running"
         )
     chosen = activation(node.keywords.get("activation"))
-    first, second = low.shadow(x), low.shadow(y)
+    first = lowered.in_layout(low, x, node.output)
+    second = lowered.in_layout(low, y, node.output) if exponent is None else exponent
     lowered.binary(low, node, SWEEPS[node.op], first, second, low.shadow(node.output), chosen)
+
+
+def _unary_blocks(node: Node, block: int) -> bool:
+    """Images; lanes past the last channel must stay zero."""
+    (x,) = node.reads
+    if len(x.sizes) != 4 or x.dtype not in DTYPES:
+        return False
+    return x.sizes[1] % block == 0 or _of_zero(node) == 0
+
+
+def _of_zero(node: Node) -> float:
+    zeros = [np.zeros((), value.dtype) for value in node.reads]
+    reference = _unary(*_formula(node.op)) if node.op in UNARY else _binary(BINARY[node.op][0])
+    (made,) = reference(zeros, node.keywords)
+    return float(made)
+
+
+def _binary_blocks(node: Node, block: int) -> bool:
+    """Images of one number of channels, or weights; lanes past the last must stay zero."""
+    c = node.output.sizes[1] if len(node.output.sizes) == 4 else 0
+    if not c or node.op not in SWEEPS or len({value.dtype for value in node.reads}) > 1:
+        return False
+    sizes = [value.sizes for value in node.reads]
+    if node.op == "add" and sizes[0] == sizes[1] and not node.weights:
+        return elementwise_blocks(node, block)
+    for value in node.reads:
+        if not isinstance(value, Weight) and (len(value.sizes) != 4 or value.sizes[1] != c):
+            return False
+    if c % block == 0:
+        return True
+    spread = any(len(size) < 3 or size[-3] != c for size in sizes)
+    return not spread and _of_zero(node) == 0
 
 
 # Of a condition, or with bounds
@@ -350,19 +392,30 @@ def _clip_lower(low: Lowering, node: Node) -> None:
 ROWS: dict[str, Op] = {
     # abs(x), neg(x), ...; their parameters
     **{
-        name: Op(_unary_shape(name, name in ON_INTEGERS), _unary(function, *names), _unary_lower)
+        name: Op(
+            _unary_shape(name, name in ON_INTEGERS),
+            _unary(function, *names),
+            _unary_lower,
+            blocks=_unary_blocks,
+        )
         for name, (function, names) in UNARY.items()
     },
     # add(x, y), sub(x, y), ...; activation
     **{
-        name: Op(_binary_shape(name, kinds, makes), _binary(function), _binary_lower)
+        name: Op(
+            _binary_shape(name, kinds, makes),
+            _binary(function),
+            _binary_lower,
+            blocks=_binary_blocks,
+        )
         for name, (function, kinds, makes) in BINARY.items()
     },
     "swish": Op(
         _unary_shape("swish", False),
-        _unary(UNARY["swish"][0], "alpha"),
+        _unary(*_formula("swish")),
         _unary_lower,
         _swish_settle,
+        blocks=_unary_blocks,
     ),
     "not": Op(_not_shape, _not),
     # where(condition, x, y)

@@ -56,7 +56,7 @@ def _elementwise_lower(low: Lowering, node: Node) -> None:
     low.elementwise(node)
 
 
-def _elementwise_blocks(node: Node, block: int) -> bool:
+def elementwise_blocks(node: Node, block: int) -> bool:
     blocked = in_blocks(node, block)
     (x,) = given(blocked.inputs, "activation")
     return len(x.sizes) == 4 and has_kernel("activation", operator_fields(x, blocked.output))
@@ -70,10 +70,8 @@ def _batch_norm_shape(
     if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not 0 <= eps < math.inf:
         raise ValueError(f"eps={eps!r} must be a number of at least 0")
     x, *vectors = given(inputs, "batch_norm", 5)
-    if len(x.sizes) not in (2, 4):
-        raise ValueError(
-            f"batch_norm needs (n, c) or (n, c, h, w), but {x.name} has shape {x.sizes}"
-        )
+    if len(x.sizes) < 2:
+        raise ValueError(f"batch_norm needs (n, c, ...), but {x.name} has shape {x.sizes}")
     for vector in vectors:
         if vector.sizes != (x.sizes[1],):
             raise ValueError(f"{vector.name} has shape {vector.sizes}: expected ({x.sizes[1]},)")
@@ -125,11 +123,9 @@ def _softmax_lower(low: Lowering, node: Node) -> None:
 
 ROWS: dict[str, Op] = {
     # activation(x); activation
-    "activation": Op(
-        _activation_shape, _activation, _elementwise_lower, blocks=_elementwise_blocks
-    ),
+    "activation": Op(_activation_shape, _activation, _elementwise_lower, blocks=elementwise_blocks),
     # add(x, y); activation
-    "add": Op(_add_shape, _add, _elementwise_lower, blocks=_elementwise_blocks),
+    "add": Op(_add_shape, _add, _elementwise_lower, blocks=elementwise_blocks),
     # batch_norm(x, weight, bias, running_mean, running_var); eps, activation
     "batch_norm": Op(_batch_norm_shape, _batch_norm, _batch_norm_lower, blocks=_batch_norm_blocks),
     # softmax(x); axis, b

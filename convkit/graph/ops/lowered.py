@@ -28,9 +28,27 @@ def floats(node: Node) -> None:
             )
 
 
-def temporary(low: Lowering, node: Node, hint: str, shape: Shape, dtype: str) -> Value:
+def in_layout(low: Lowering, value: Value, y: Value) -> Array:
+    """The shadow of an operand; of a weight beside images in blocks an array in such blocks."""
+    array = low.array(value)
+    if array is None or not y.block:
+        return low.shadow(value)
+    image: Array = array.reshape((1,) * (4 - array.ndim) + array.shape)
+    if image.shape[1] == 1:
+        return image[..., None]
+    n, c, h, w = image.shape
+    blocks = -(-c // y.block)
+    padded = np.zeros((n, blocks * y.block, h, w), array.dtype)
+    padded[:, :c] = image
+    lanes = padded.reshape(n, blocks, y.block, h, w)
+    return np.ascontiguousarray(lanes.transpose(0, 1, 3, 4, 2))
+
+
+def temporary(
+    low: Lowering, node: Node, hint: str, shape: Shape, dtype: str, block: int = 0
+) -> Value:
     """A value between two steps of one node."""
-    value = Value(f"{node.name}:{hint}", shape, dtype)
+    value = Value(f"{node.name}:{hint}", shape, dtype, block)
     low.view(value)
     return value
 

@@ -15,9 +15,11 @@ from convkit.graph.ops.row import (
     Keywords,
     Made,
     Op,
+    alias,
     axes_of,
     given,
     image_shape,
+    pixel_in_blocks,
     whole_numbers,
 )
 from convkit.problem import integer
@@ -30,10 +32,6 @@ MOST_AXES = 32
 
 Inputs = Sequence[Value | None]
 Known = Sequence[Array | None]
-
-
-def _alias(low: Lowering, node: Node) -> None:
-    low.alias(node)
 
 
 def needed(numbers: Any, name: str, what: str) -> tuple[Any, ...]:
@@ -203,11 +201,16 @@ def _space_to_depth_shape(inputs: Inputs, known: Known, keywords: Keywords) -> l
     return [((n, c * b * b, h // b, w // b), x.dtype)]
 
 
+#: Axes of (n, c, h, b, w, b) in the order of the result; by whether channels come first (CRD).
+TO_DEPTH = ((0, 3, 5, 1, 2, 4), (0, 1, 3, 5, 2, 4))
+
+
 def _space_to_depth(arrays: Known, keywords: Keywords) -> tuple[Array, ...]:
     (x,) = arrays
     assert x is not None
     (n, c, h, w), b = x.shape, keywords["block"]
-    y = x.reshape(n, c, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4)
+    crd = keywords.get("mode", "DCR") == "CRD"
+    y = x.reshape(n, c, h // b, b, w // b, b).transpose(TO_DEPTH[crd])
     return (y.reshape(n, c * b * b, h // b, w // b),)
 
 
@@ -215,20 +218,38 @@ def _space_to_depth_lower(low: Lowering, node: Node) -> None:
     x, b = low.in_rows(node.reads[0]), node.keywords["block"]
     n, c, h, w = x.sizes
     parts = low.shadow(low.renamed(x, (n, c, h // b, b, w // b, b)))
-    result = low.shadow(low.renamed(node.output, (n, b, b, c, h // b, w // b)))
-    lowered.copied(low, node, parts.transpose(0, 3, 5, 1, 2, 4), result)
+    crd = node.keywords.get("mode", "DCR") == "CRD"
+    order = (n, c, b, b) if crd else (n, b, b, c)
+    result = low.shadow(low.renamed(node.output, (*order, h // b, w // b)))
+    lowered.copied(low, node, parts.transpose(TO_DEPTH[crd]), result)
 
 
 ROWS: dict[str, Op] = {
     # Each reads its second and later inputs as numbers known before running; or as settings.
     # reshape(x, shape); shape, allowzero
-    "reshape": Op(_reshape_shape, _reshape, _alias, _reshape_settle, reads=(1,), view=True),
+    "reshape": Op(
+        _reshape_shape,
+        _reshape,
+        alias,
+        _reshape_settle,
+        reads=(1,),
+        blocks=pixel_in_blocks,
+        view=True,
+    ),
     # squeeze(x, axes), unsqueeze(x, axes); axes
-    "squeeze": Op(_squeeze_shape, _squeeze, _alias, _squeeze_settle, reads=(1,), view=True),
-    "unsqueeze": Op(_unsqueeze_shape, _unsqueeze, _alias, _unsqueeze_settle, reads=(1,), view=True),
+    "squeeze": Op(
+        _squeeze_shape,
+        _squeeze,
+        alias,
+        _squeeze_settle,
+        reads=(1,),
+        blocks=pixel_in_blocks,
+        view=True,
+    ),
+    "unsqueeze": Op(_unsqueeze_shape, _unsqueeze, alias, _unsqueeze_settle, reads=(1,), view=True),
     # transpose(x); perm, reversed axes if left out
     "transpose": Op(_transpose_shape, _transpose, _transpose_lower, _transpose_settle),
-    # depth_to_space(x); block, mode DCR or CRD     space_to_depth(x); block
+    # depth_to_space(x), space_to_depth(x); block, mode DCR or CRD: which axis of depth is first
     "depth_to_space": Op(_depth_to_space_shape, _depth_to_space, _depth_to_space_lower),
     "space_to_depth": Op(_space_to_depth_shape, _space_to_depth, _space_to_depth_lower),
 }

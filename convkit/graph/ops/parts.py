@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convkit import sweeps
-from convkit.graph.ir import Node
+from convkit.graph.ir import Node, Value, Weight
 from convkit.graph.ops import lowered
 from convkit.graph.ops.movement import Inputs, Known, needed
 from convkit.graph.ops.row import (
@@ -21,6 +21,7 @@ from convkit.graph.ops.row import (
     given,
     whole_numbers,
 )
+from convkit.problem import DTYPES
 
 if TYPE_CHECKING:
     from convkit.graph.lower import Lowering
@@ -57,8 +58,52 @@ def _concat(arrays: Known, keywords: Keywords) -> tuple[Array, ...]:
     return (np.concatenate([a for a in arrays if a is not None], keywords["axis"]),)
 
 
+def _concat_blocks(node: Node, block: int) -> bool:
+    return node.keywords["axis"] == 1 and all(
+        len(value.sizes) == 4 and not isinstance(value, Weight) and value.dtype in DTYPES
+        for value in node.reads
+    )
+
+
+def _in_place(low: Lowering, value: Value, y: Value, block: int) -> bool:
+    """Whether a part was made where it belongs, so many blocks behind the beginning."""
+    part, whole = low.view(value), low.view(y)
+    offset = whole.offset + block * whole.strides[1]
+    return (part.buffer, part.offset, part.strides) == (whole.buffer, offset, whole.strides)
+
+
+def _concat_lanes(low: Lowering, node: Node) -> None:
+    """Parts in blocks of channels: one that begins within a block is copied to either side."""
+    y, channel, clean = node.output, 0, True
+    result, block = low.shadow(y), node.output.block
+    for value in node.reads:
+        c, (first, lane) = value.sizes[1], divmod(channel, block)
+        channel += c
+        clean = lane == 0 and _in_place(low, value, y, first)
+        if clean:
+            continue
+        source = low.shadow(value)
+        for begin, end, target in ((0, block - lane, first), (block - lane, block, first + 1)):
+            into = lane if begin == 0 else 0
+            # The blocks that are full; then the lanes that are filled of the last one.
+            full = c // block
+            for at, blocks, last in ((0, full, end), (full, 1, min(end, c % block))):
+                if blocks and begin < last:
+                    to = slice(target + at, target + at + blocks)
+                    lowered.copied(
+                        low, node, source[:, at : at + blocks, :, :, begin:last],
+                        result[:, to, :, :, into : into + last - begin],
+                    )  # fmt: skip
+    if channel % block and not clean:
+        rest = result[:, -1, :, :, channel % block :]
+        lowered.copied(low, node, np.broadcast_to(np.zeros((), rest.dtype), rest.shape), rest)
+
+
 def _concat_lower(low: Lowering, node: Node) -> None:
-    """Each part into its slice; in blocks one that begins within a block comes by rows."""
+    """Each part into its slice, unless it was made there."""
+    if node.output.block:
+        _concat_lanes(low, node)
+        return
     result, axis, begin = low.shadow(node.output), node.keywords["axis"], 0
     for value in node.reads:
         size = value.sizes[axis]
@@ -206,7 +251,7 @@ def _gather_lower(low: Lowering, node: Node) -> None:
 ROWS: dict[str, Op] = {
     # Each reads its second and later inputs as numbers known before running; or as settings.
     # concat(x, y, ...); axis
-    "concat": Op(_concat_shape, _concat, _concat_lower, _concat_settle),
+    "concat": Op(_concat_shape, _concat, _concat_lower, _concat_settle, blocks=_concat_blocks),
     # split(x, sizes); axis, sizes
     "split": Op(_split_shape, _split, _split_lower, _split_settle, reads=(1,)),
     # slice(x, starts, ends, axes, steps); the same, after settling starts, sizes, axes, steps

@@ -81,7 +81,8 @@ def _indices(keywords: Keywords) -> str | None:
 def _windows(x: Array, made: Windows, keywords: Keywords, fill: float) -> list[Array]:
     """For each place in the window, what all windows hold there; `fill` beyond the image."""
     (p, q), (rows, columns), (u, v) = made.size, made.window, made.stride
-    d, e = pair("dilation", keywords.get("dilation", 1), least=1)
+    d, e = dilation_of(keywords)
+    rows, columns = (rows - 1) * d + 1, (columns - 1) * e + 1
     top, _, left, _ = made.padding
     room = ((p - 1) * u + rows, (q - 1) * v + columns)
     whole = np.full((*x.shape[:2], *room), fill, x.dtype)

@@ -48,7 +48,9 @@ def _minimum(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
 #: name -> formula of (x, axes, keepdims)
 REDUCTIONS: dict[str, Callable[[Array, tuple[int, ...], bool], Any]] = {
     "reduce_sum": lambda x, axes, keep: np.sum(x, axes, keepdims=keep),
-    "reduce_mean": lambda x, axes, keep: np.mean(x, axes, keepdims=keep),
+    "reduce_mean": lambda x, axes, keep: (
+        np.sum(x, axes, keepdims=keep) / np.float64(math.prod(x.shape[axis] for axis in axes))
+    ),
     "reduce_max": _maximum,
     "reduce_min": _minimum,
     "reduce_prod": lambda x, axes, keep: np.prod(x, axes, keepdims=keep),

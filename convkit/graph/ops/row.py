@@ -75,6 +75,17 @@ def in_blocks(node: Node, block: int) -> Node:
     return node.but(inputs=inputs, outputs=tuple(map(blocked, node.outputs)))
 
 
+def alias(low: Lowering, node: Node) -> None:
+    """The output is the input's memory under another shape."""
+    low.alias(node)
+
+
+def pixel_in_blocks(node: Node, block: int) -> bool:
+    """Whether a node renames images of one pixel as rows, as which they stand in blocks too."""
+    x, y = node.inputs[0], node.outputs[0]
+    return x is not None and x.sizes[2:] == (1, 1) and y.sizes == x.sizes[:2]
+
+
 def image_shape(value: Value, what: str) -> tuple[int, int, int, int]:
     """(n, c, h, w) of a value that must hold images."""
     if len(value.sizes) != 4:

@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convkit.graph.ir import Node, Value
-from convkit.graph.ops.row import Array, Keywords, Made, Op, given, image_shape
+from convkit.graph.ops.row import (
+    Array,
+    Keywords,
+    Made,
+    Op,
+    alias,
+    given,
+    image_shape,
+    pixel_in_blocks,
+)
 from convkit.problem import integer
 from convkit.sweeps import pad
 
 if TYPE_CHECKING:
     from convkit.graph.lower import Lowering
-
-
-def _alias(low: Lowering, node: Node) -> None:
-    low.alias(node)
 
 
 def _flatten_shape(
@@ -84,8 +89,8 @@ def _reorder_lower(low: Lowering, node: Node) -> None:
 
 ROWS: dict[str, Op] = {
     # flatten(x); axis: the axes before it become the rows, those from it the columns
-    "flatten": Op(_flatten_shape, _flatten, _alias, view=True),
-    "identity": Op(_identity_shape, _identity, _alias, view=True),
+    "flatten": Op(_flatten_shape, _flatten, alias, blocks=pixel_in_blocks, view=True),
+    "identity": Op(_identity_shape, _identity, alias, view=True),
     # reorder(x): the same numbers in another layout
     "reorder": Op(_identity_shape, _identity, _reorder_lower),
     # pad_channels(x); before, after, stride: every stride-th row and column, zeros around

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from convkit.graph.bind import Bound
-from convkit.graph.ir import Node, Value
+from convkit.graph.ir import Node, Value, Weight
 from convkit.graph.ops.row import optional
 from convkit.graph.passes.rewrite import Rewriting
 
 #: Operators that apply an activation to what they store.
-ACTIVATING = ("conv2d", "linear", "add", "batch_norm")
+ACTIVATING = (
+    "conv2d", "conv_transpose2d", "linear", "batch_norm", "add", "sub", "mul", "div", "maximum",
+    "minimum", "prelu",
+)  # fmt: skip
 
 
 def fuse_residual(bound: Bound) -> Bound:
@@ -47,6 +50,8 @@ def _adder(made: Rewriting, add: Node) -> tuple[Node, Value] | None:
             and optional(conv.inputs, 3) is None
             and made.read_once(value)
             and value is not other
+            and value.shape == other.shape
+            and not isinstance(other, Weight)
         ):
             found.append((made.nodes.index(conv), conv, other))
     return max(found, key=lambda each: each[0])[1:] if found else None

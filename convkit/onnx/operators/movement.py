@@ -173,17 +173,21 @@ def tile(node: OnnxNode) -> None:
 
 def depth_to_space(node: OnnxNode) -> None:
     node.at_most(1)
+    mode = _depth_mode(node)
+    node.emit("depth_to_space", (node.input(0),), block=node.integer("blocksize"), mode=mode)
+
+
+def _depth_mode(node: OnnxNode) -> str:
     mode = node.word("mode", "DCR")
     if mode not in ("DCR", "CRD"):
         raise ValueError(f"attribute mode={mode!r} must be DCR or CRD")
-    node.emit("depth_to_space", (node.input(0),), block=node.integer("blocksize"), mode=mode)
+    return mode
 
 
 def space_to_depth(node: OnnxNode) -> None:
     node.at_most(1)
-    if node.word("mode", "DCR") != "DCR":
-        raise Unsupported("SpaceToDepth with mode other than DCR")
-    node.emit("space_to_depth", (node.input(0),), block=node.integer("blocksize"))
+    mode = _depth_mode(node)
+    node.emit("space_to_depth", (node.input(0),), block=node.integer("blocksize"), mode=mode)
 
 
 TRANSLATORS = {

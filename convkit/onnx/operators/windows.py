@@ -14,6 +14,9 @@ from convkit.onnx.node import OnnxNode, Unsupported
 Pair = tuple[int, int]
 AUTOMATIC = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": 0, "NOTSET": None}
 
+#: No window is wider; a wider one would take for ever.
+MOST_KERNEL = 1 << 16
+
 
 @dataclass(frozen=True, slots=True)
 class Slide:
@@ -57,6 +60,8 @@ def slide(node: OnnxNode, filters: int | None = None) -> Slide:
         if numbers is not None and len(numbers) != needed:
             raise ValueError(f"attribute {name}={numbers} must be {needed} numbers")
     flat = axes == 1
+    if kernel and not 1 <= min(kernel) <= max(kernel) <= MOST_KERNEL:
+        raise ValueError(f"attribute kernel_shape={kernel} must be from 1 to {MOST_KERNEL}")
     filter_array = None if filters is None else node.optional(filters)
     if kernel and filter_array is not None and filter_array.shape is not None:
         if tuple(filter_array.shape[2:]) != kernel:

@@ -47,5 +47,5 @@ def load(path: str | os.PathLike[str]) -> Model:
         from convkit.onnx import from_onnx
 
         imported = from_onnx(file)
-        return Model(imported.graph, imported.weights)
+        return Model(imported.graph, imported.weights, labels=imported.labels, sizes=imported.sizes)
     raise ValueError(f"path={str(file)!r} ends in {suffix!r}: expected .safetensors or .onnx")
