@@ -13,6 +13,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 COMMANDS = {
     "kernels": "single layers, side by side with peers",
+    "models": "whole networks, side by side with peers",
     "compare": "what changed between two results, beyond the noise",
     "calibrate": "fit the coefficients of the costs",
     "choice": "auto against every forced algorithm",

@@ -1,4 +1,4 @@
-"""python -m bench table FILE: the results of `bench kernels` as tables for README and docs.
+"""python -m bench table FILE: results of `bench kernels` and `bench models` as tables for pages.
 
 `--into PAGE NAME` puts them between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->`.
 """
@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from bench import results
+from bench import models, results
 from bench.kernels import OURS
 
 Rows = list[dict[str, Any]]
@@ -91,6 +91,10 @@ def _mean(values: list[float]) -> float:
     return math.exp(sum(map(math.log, values)) / len(values)) if values else 0.0
 
 
+#: What `--form` takes.
+FORMS = {"classes": classes, "layers": single, "networks": models.table}
+
+
 def text(file: str, form: str) -> str:
     """Where the figures come from, and the table."""
     head, rows = results.read(file)
@@ -100,7 +104,7 @@ def text(file: str, form: str) -> str:
         f"{head['isa']}, commit {head['commit']}, {head['date']} UTC; FMA peak measured in the run "
         f"{head.get('peak', 0) / 1e9:.0f} GFLOP/s a core" + (f"; {peers}." if peers else ".")
     )
-    return f"{source}\n\n{(single if form == 'layers' else classes)(rows)}"
+    return f"{source}\n\n{FORMS[form](rows)}"
 
 
 def put(page: Path, name: str, table: str) -> None:
@@ -114,8 +118,8 @@ def put(page: Path, name: str, table: str) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", help="results of `bench kernels --out`")
-    parser.add_argument("--form", choices=("classes", "layers"), default="classes")
+    parser.add_argument("file", help="results of `bench kernels` or `bench models`")
+    parser.add_argument("--form", choices=FORMS, default="classes")
     parser.add_argument("--into", nargs=2, metavar=("PAGE", "NAME"), help="write it into a page")
 
 
