@@ -74,8 +74,8 @@ CK_INLINE void join_blocks(Vec<float>& a, Vec<float>& b) {
 }
 // The halves to two places.
 CK_INLINE void store_both(float* low, float* high, Vec<float> v) {
-  _mm256_storeu_ps(low, _mm512_castps512_ps256(__m512(v)));
-  _mm256_storeu_ps(high, _mm512_extractf32x8_ps(__m512(v), 1));
+  _mm256_storeu_ps(low, _mm512_maskz_extractf32x8_ps(0xff, __m512(v), 0));
+  _mm256_storeu_ps(high, _mm512_maskz_extractf32x8_ps(0xff, __m512(v), 1));
 }
 // The lower half of a, the upper half of b.
 CK_INLINE Vec<float> join_halves(Vec<float> a, Vec<float> b) {
