@@ -76,13 +76,26 @@ def supported(cases: list[Case], variants: list[Variant] = VARIANTS) -> list[tup
     ]
 
 
-def pairs(cases: list[Case]) -> list[Any]:
-    """The same as parameters of a test."""
-    return [pytest.param(*pair, id=f"{pair[0]}-{pair[1].name}") for pair in supported(cases)]
+def _parameters(found: list[tuple[Variant, Case]]) -> list[Any]:
+    return [pytest.param(*pair, id=f"{pair[0]}-{pair[1].name}") for pair in found]
+
+
+def many(cases: list[Case]) -> list[Any]:
+    """Each variant with all of many cases. What turns planes into blocks or back shares its tiles
+    with variants that do not, which take them all: every fourth case will do for it."""
+    turning = [v for v in VARIANTS if v.layouts[0] != v.layouts[1]]
+    rest = [v for v in VARIANTS if v.layouts[0] == v.layouts[1]]
+    return _parameters(supported(cases, rest) + supported(cases[::4], turning))
 
 
 def some(names: str) -> list[Any]:
-    return pairs(named(names))
+    """Each variant with each of these cases."""
+    return _parameters(supported(named(names)))
+
+
+def in_blocks(names: str) -> list[Any]:
+    """The variants that read or write blocks of channels, with each of these cases."""
+    return _parameters(supported(named(names), [v for v in VARIANTS if any(v.layouts)]))
 
 
 def named(names: str) -> list[Case]:

@@ -233,9 +233,9 @@ def in_blocks(name, x, y_shape, fields, block, activation=None, residual=None, w
         name, tuple(fields._replace(x_layout=1, y_layout=1, block=block)), weights, None,
         *parse_activation(activation), -1, _convkit.NO_LIMIT,
     )  # fmt: skip
-    given = blocked(x, block, True)[1]
-    more = None if residual is None else blocked(residual, block, True)[1]
-    whole, to = blocked(np.empty(y_shape, x.dtype), block, False)
+    given = blocked(x, block, True)[2]
+    more = None if residual is None else blocked(residual, block, True)[2]
+    whole, _, to = blocked(np.empty(y_shape, x.dtype), block, False)
     plan.run(given, more, to, 3)
     whole.check("y in blocks")
     n, c, p, q = y_shape

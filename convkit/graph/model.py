@@ -194,8 +194,8 @@ class Model:
         Examples
         --------
         >>> import numpy as np, convkit
-        >>> run = convkit.models.build("lenet5_digits").compile((4, 1, 28, 28))
-        >>> run(np.zeros((4, 1, 28, 28), np.float32)).shape
+        >>> run = convkit.models.build("lenet5_digits").compile((4, 1, 32, 32))
+        >>> run(np.zeros((4, 1, 32, 32), np.float32)).shape
         (4, 10)
         """
         check_device(device)

@@ -84,7 +84,7 @@ def _measured(
             [
                 (
                     plan, 1, strides, (2, 0, 0), (2, 1, 0) if residual else None, (3, 0, 0),
-                    None, None,
+                    None, None, None, (),
                 )
             ],
             [],
