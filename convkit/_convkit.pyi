@@ -73,7 +73,7 @@ class Plan:
 Place = tuple[int, int, int] | None
 Step = (
     tuple[Sweep, Place, Place, Place]
-    | tuple[Any, int, tuple[int, ...], Place, Place, Place, Place, Place]
+    | tuple[Any, int, tuple[int, ...], Place, Place, Place, Place, Place, Place, tuple[int, ...]]
 )
 
 class Sweep:

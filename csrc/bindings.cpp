@@ -348,8 +348,8 @@ class NativeProgram {
     step.indices = place_from(given[8]);
     const py::tuple counting = given[9].cast<py::tuple>();
     if (counting.size() == 5)
-      step.counting = {counting[0].cast<int64_t>(), counting[1].cast<int64_t>(),
-                       counting[2].cast<int64_t>(), counting[3].cast<int64_t>() != 0,
+      step.counting = {counting[0].cast<int64_t>(),      counting[1].cast<int64_t>(),
+                       counting[2].cast<int64_t>(),      counting[3].cast<int64_t>() != 0,
                        counting[4].cast<int64_t>() != 0, reads_places};
     return step;
   }

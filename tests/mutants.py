@@ -308,11 +308,25 @@ MUTANTS = [
         "tests/test_dispatch.py",
     ),
     Mutant(
-        BINDINGS,
-        "bias_(bias)",
-        "bias_(py::none())",
+        PROGRAM,
+        "epilogue.bias = bias_values ? bias.data() : nullptr;",
+        "epilogue.bias = bias_values;",
         "the bias's memory may be gone when a plan is called",
         "tests/test_dispatch.py",
+    ),
+    Mutant(
+        PROGRAM,
+        "epilogue.residual = frame.at(step.residual);",
+        "epilogue.residual = nullptr;",
+        "a program's convolutions add no residual",
+        "tests/test_passes.py",
+    ),
+    Mutant(
+        PROGRAM,
+        "static_cast<char*>(const_cast<void*>(base)) + place.offset;",
+        "static_cast<char*>(const_cast<void*>(base));",
+        "all values of a program begin where the arena does",
+        "tests/test_passes.py",
     ),
     # ---- blocks under every kernel ---------------------------------------------------------------
     Mutant(
