@@ -46,6 +46,7 @@ def of_kernel(name: str) -> str:
 
 
 DISPATCH, MEMORY, EXECUTOR = "csrc/dispatch.cpp", "csrc/memory.cpp", "csrc/executor.cpp"
+PROGRAM = "csrc/program.cpp"
 BINDINGS, WINDOW, EPILOGUE = "csrc/bindings.cpp", "csrc/blocks/window.h", "csrc/blocks/epilogue.h"
 KERNELS = "tests/test_kernels.py -k direct"
 PLAN, CONV, ERRORS = "tests/test_plan.py", "tests/test_conv.py", "tests/test_errors.py"
