@@ -408,3 +408,29 @@ def test_check_names_the_first_node_that_differs(tmp_path, monkeypatch):
     found = check(path)
     assert not found.right
     assert "the first node that differs is pool (max_pool2d)" in str(found)
+
+
+# The arithmetic is the kernels'
+
+NUMPY = """
+    dot matmul einsum tensordot inner vdot convolve correlate multiply add subtract divide exp tanh
+    maximum minimum clip where pad sum mean max concatenate stack take
+"""
+
+
+@pytest.mark.parametrize("name", ["lenet5_digits", "resnet20_cifar10", "mobilenet_v2"])
+def test_numpy_computes_nothing_inside_a_run(name, monkeypatch):
+    model = convkit.models.build(name)
+    _, *image = model.graph.inputs[0].shape
+    x = draw((2, *image))
+    run = model.compile(x.shape)
+    expected, called = run(x), []
+    for function in NUMPY.split():
+        true = getattr(np, function)
+        monkeypatch.setattr(
+            np, function, lambda *a, f=function, t=true, **k: called.append(f) or t(*a, **k)
+        )
+    y = run(x)
+    monkeypatch.undo()
+    assert not called
+    np.testing.assert_array_equal(y, expected)
