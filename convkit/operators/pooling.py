@@ -11,7 +11,8 @@ import numpy as np
 from convkit.backends import Array, enter
 from convkit.operators.native import flag, images, operator_problem, result_array, run_operator
 from convkit.plan import as_kernels_read
-from convkit.problem import MOST_BYTES, PaddingLike, PairLike, padding_sides, pair, shape_of
+from convkit.problem import MOST_BYTES, PaddingLike, PairLike, pair, shape_of
+from convkit.windows import windows
 
 #: The caller's kind of array.
 Kind = TypeVar("Kind")
@@ -256,41 +257,24 @@ def pool(
     return_indices: bool = False,
 ) -> Any:
     """What max_pool2d and avg_pool2d have in common: all but the kernel."""
-    window = pair("kernel", kernel, least=1)
-    strides = window if stride is None else pair("stride", stride, least=1)
-    spread = pair("dilation", dilation, least=1)
     round_up = flag("ceil_mode", ceil_mode)
     (data, target), leave = enter(x=x, out=out)
     image = images("x", data)
     n, c, h, w = image.shape
-    if isinstance(padding, str) and padding == "full":
-        raise ValueError("padding='full' must be a size, 'same' or 'valid' for pooling")
-    padded = padding_sides(padding, (h, w), window, strides, spread)
-    sizes = []
-    for i, axis in enumerate(("rows", "columns")):
-        before, after = padded[2 * i], padded[2 * i + 1]
-        if max(before, after) >= window[i]:
-            raise ValueError(
-                f"padding={max(before, after)} must be less than the {window[i]} {axis} of kernel"
-            )
-        reach = (window[i] - 1) * spread[i] + 1
-        span = image.shape[2 + i] + before + after - reach
-        if span < 0:
-            dilated = "" if reach == window[i] else f" (spread over {reach} by dilation)"
-            raise ValueError(
-                f"kernel has {window[i]} {axis}{dilated}, more than the {span + reach} {axis} of "
-                f"the padded image ({image.shape[2 + i]} of x and {before + after} of padding)"
-            )
-        size = span // strides[i] + 1
-        if round_up and span % strides[i] and size * strides[i] < image.shape[2 + i] + before:
-            size += 1
-        sizes.append(size)
-    shape = (*data.shape[:-2], *sizes)
+    made = windows((h, w), kernel, stride, padding, dilation, round_up)
+    shape = (*data.shape[:-2], *made.size)
     if math.prod(shape) * data.itemsize > MOST_BYTES:
         raise ValueError(f"result of shape {shape}: more than can be addressed")
     y = result_array(shape, data, target, x=data)
     problem = operator_problem(
-        data.dtype, (n, c, h, w), (c, *sizes), window, strides, padded, count, spread
+        data.dtype,
+        (n, c, h, w),
+        (c, *made.size),
+        made.window,
+        made.stride,
+        made.padding,
+        count,
+        made.dilation,
     )
     places = np.empty(shape, np.int64) if return_indices else None
     work = n * c * h * w

@@ -53,10 +53,9 @@ def windows_of(inputs: Sequence[Value | None], keywords: Keywords) -> Windows:
     window = pair("kernel", keywords["kernel"], least=1)
     stride, ceil_mode = keywords.get("stride"), keywords.get("ceil_mode", False)
     strides = window if stride is None else pair("stride", stride, least=1)
-    d, e = dilation_of(keywords)
-    spans = ((window[0] - 1) * d + 1, (window[1] - 1) * e + 1)
-    padding = resolved_padding(keywords.get("padding", 0), (h, w), spans, strides, (1, 1))
-    return windows((h, w), spans, strides, padding, ceil_mode)._replace(window=window)
+    spread = dilation_of(keywords)
+    padding = resolved_padding(keywords.get("padding", 0), (h, w), window, strides, spread)
+    return windows((h, w), window, strides, padding, spread, ceil_mode)
 
 
 def dilation_of(keywords: Keywords) -> tuple[int, int]:
