@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import math
+
 import numpy as np
 import pytest
 
@@ -167,6 +170,13 @@ def test_constants_are_folded():
     assert ops(made) == ["add"]
     assert list(made.weights) == ["made"]
     same_numbers(bound, made)
+
+
+def test_constants_beyond_what_may_be_made_are_left(monkeypatch):
+    bound = with_constant()
+    module = importlib.import_module("convkit.graph.passes.fold_constants")
+    monkeypatch.setattr(module, "MOST_MADE", 4 * math.prod(INPUT) - 1)
+    assert ops(PASSES["fold_constants"](bound)) == ["activation", "add"]
 
 
 def test_output_that_is_a_constant():
