@@ -124,7 +124,9 @@ def _by_onnxruntime(file: Path, inputs: Mapping[str, Array]) -> list[Array] | No
         onnxruntime = import_module("onnxruntime")
     except ImportError:
         return None
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    quiet = onnxruntime.SessionOptions()
+    quiet.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(str(file), quiet, ["CPUExecutionProvider"])
     made: list[Array] = session.run(None, dict(inputs))
     return made
 

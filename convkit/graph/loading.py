@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from convkit.graph.file import read_model
@@ -47,5 +48,7 @@ def load(path: str | os.PathLike[str]) -> Model:
         from convkit.onnx import from_onnx
 
         imported = from_onnx(file)
-        return Model(imported.graph, imported.weights, labels=imported.labels, sizes=imported.sizes)
+        # Exporters write the same name into every file.
+        graph = replace(imported.graph, name=file.stem)
+        return Model(graph, imported.weights, labels=imported.labels, sizes=imported.sizes)
     raise ValueError(f"path={str(file)!r} ends in {suffix!r}: expected .safetensors or .onnx")
