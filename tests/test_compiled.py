@@ -115,7 +115,8 @@ def test_precision_highest_takes_exact_algorithms_alone():
 def test_inner_values():
     model, x = model_of(), draw((2, 4, 12, 10))
     inner, logits = model(x, outputs=["norm1", "fc"])
-    np.testing.assert_array_equal(logits, model(x))
+    # Another program: it may compute a convolution by another algorithm.
+    np.testing.assert_allclose(logits, model(x), rtol=1e-4, atol=1e-5)
     weights = model.state_dict()
     scale = weights["norm1.weight"] / np.sqrt(weights["norm1.running_var"] + np.float32(1e-5))
     plain = convkit.conv2d(x, weights["conv1.weight"] * scale[:, None, None, None], padding=1)
