@@ -81,11 +81,13 @@ def _parameters(found: list[tuple[Variant, Case]]) -> list[Any]:
 
 
 def many(cases: list[Case]) -> list[Any]:
-    """Each variant with all of many cases. What turns planes into blocks or back shares its tiles
-    with variants that do not, which take them all: every fourth case will do for it."""
+    """Each variant with all of many cases; with every fourth where that will do: what turns planes
+    into blocks or back shares its tiles with variants that do not, and the sanitizers, which make a
+    test ten times as long, see every way through a kernel by the cases of WAYS."""
     turning = [v for v in VARIANTS if v.layouts[0] != v.layouts[1]]
     rest = [v for v in VARIANTS if v.layouts[0] == v.layouts[1]]
-    return _parameters(supported(cases, rest) + supported(cases[::4], turning))
+    most = cases[::4] if _convkit.SANITIZED else cases
+    return _parameters(supported(most, rest) + supported(cases[::4], turning))
 
 
 def some(names: str) -> list[Any]:
