@@ -77,13 +77,13 @@ CK_INLINE Real logistic(Real v, Real factor) {
 // The same in float32: e^-z by the series up to r^7 / 7!, ln 2 in two parts of which the first has
 // 9 bits, 2^j in two factors.
 typedef Vec<float> Single;
-typedef SimdType<float>::index SingleBits;
+typedef uint32_t SingleBits __attribute__((vector_size(kVectorBytes)));
 constexpr float kSingleRounder = 12582912.0f;  // 1.5 * 2^23
 CK_INLINE Single single_power_of_two(Single rounded) {
-  return Single((SingleBits(rounded) + 127) << 23);
+  return Single((SingleBits(rounded) + 127u) << 23);
 }
 CK_INLINE Single single_logistic(Single v, Single factor) {
-  const Single size = Single(SingleBits(v) & 0x7fffffff), far = splat(float(kFar<float>));
+  const Single size = Single(SingleBits(v) & 0x7fffffffu), far = splat(float(kFar<float>));
   const Single n = -(size > far ? far : size), rounder = splat(kSingleRounder);
   const Single j = (n * splat(1.44269504f) + rounder) - rounder;
   const Single r = (n - j * splat(0.693359375f)) - j * splat(-2.12194440e-4f);
