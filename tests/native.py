@@ -65,6 +65,14 @@ def _every_variant() -> list[Variant]:
 VARIANTS = _every_variant()
 
 
+def heavy(parameters: list[Any]) -> list[Any]:
+    """Of a test that runs each case many times, what the sanitizers have time for: the variants
+    between planes. What they see of blocks, they see in the other tests."""
+    if not _convkit.SANITIZED:
+        return parameters
+    return [each for each in parameters if not any(each.values[0].layouts)]
+
+
 def supported(cases: list[Case], variants: list[Variant] = VARIANTS) -> list[tuple[Variant, Case]]:
     """Each variant with each case that its algorithm supports."""
     return [
@@ -98,6 +106,11 @@ def some(names: str) -> list[Any]:
 def in_blocks(names: str) -> list[Any]:
     """The variants that read or write blocks of channels, with each of these cases."""
     return _parameters(supported(named(names), [v for v in VARIANTS if any(v.layouts)]))
+
+
+def in_planes(names: str) -> list[Any]:
+    """The variants that read or write planes, with each of these cases."""
+    return _parameters(supported(named(names), [v for v in VARIANTS if sum(v.layouts) <= 1]))
 
 
 def named(names: str) -> list[Case]:

@@ -12,7 +12,19 @@ import numpy as np
 import pytest
 from cases import CASES, PROMISES, REAL_LAYERS
 from guarded import LAYOUTS, guarded
-from native import ISAS, WAYS, fields_for, in_blocks, lanes, many, native_plan, run, some
+from native import (
+    ISAS,
+    WAYS,
+    fields_for,
+    heavy,
+    in_blocks,
+    in_planes,
+    lanes,
+    many,
+    native_plan,
+    run,
+    some,
+)
 from oracle import assert_within
 
 from convkit import _convkit
@@ -71,9 +83,9 @@ def test_blocks_within_larger_ones(variant, case):
         np.testing.assert_array_equal(y, expected, "y over the residual")
 
 
-@pytest.mark.parametrize(("variant", "case"), some(WAYS))
+@pytest.mark.parametrize(("variant", "case"), heavy(in_planes(WAYS)))
 def test_layouts_give_the_same_bits(variant, case):
-    """Of x, of y and of the residual, each in turn and all at once."""
+    """Of x, of y and of the residual in planes, each in turn and all at once."""
     arrays, problem = case.arrays(variant.dtype), case.of(variant.dtype)
     plan = native_plan(variant, problem, arrays.w, arrays.bias)
     expected = run(plan, problem, arrays.x, arrays.residual)
@@ -135,9 +147,11 @@ def test_epilogue(variant, case, activation):
 
 @pytest.mark.parametrize(
     ("variant", "case"),
-    some(
-        WAYS + "resnet20_block_3 mobilenet_pw tile_64_same lenet_c3"
-        " tiles_in_blocks tiles_in_shares deep_strips"
+    heavy(
+        some(
+            WAYS + "resnet20_block_3 mobilenet_pw tile_64_same lenet_c3"
+            " tiles_in_blocks tiles_in_shares deep_strips"
+        )
     ),
 )
 def test_batch_and_threads_give_the_same_bits(variant, case):
