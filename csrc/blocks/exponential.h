@@ -64,8 +64,9 @@ struct Power {
 
 // 1.5 * 2^52: adding it rounds to an integer, which then stands in the low bits.
 constexpr double kRounder = 6755399441055744.0;
-// 2^j for the j that stands in the low bits of j + kRounder.
-CK_INLINE Real power_of_two(Real rounded) { return Real((RealBits(rounded) + 1023) << 52); }
+// 2^j for the j that stands in the low bits of j + kRounder. Unsigned: those of a NaN may overflow.
+typedef uint64_t RealPattern __attribute__((vector_size(kVectorBytes)));
+CK_INLINE Real power_of_two(Real rounded) { return Real((RealPattern(rounded) + 1023u) << 52); }
 
 // e^(v + low), |low| a rounding error of v. -1400 <= v <= 1400; kWide = false: -700 <= v <= 700,
 // and `twice` is 1.
