@@ -19,15 +19,16 @@ from convkit import _convkit
 from convkit.machine import this_machine
 from convkit.problem import conv_problem
 
-#: algorithm: (x_shape, w_shape, padding, groups, floor as a share of the peak)
+#: algorithm: (x_shape, w_shape, other arguments, floor as a share of the peak)
 FLOORS = {
-    "direct": ((1, 128, 28, 28), (128, 128, 3, 3), 1, 1, 0.60),
-    "im2col": ((1, 128, 28, 28), (128, 128, 3, 3), 1, 1, 0.60),
-    "pointwise": ((1, 256, 56, 56), (64, 256, 1, 1), 0, 1, 0.60),
-    "winograd_f4": ((1, 128, 28, 28), (128, 128, 3, 3), 1, 1, 1.20),
-    "winograd_f2": ((1, 128, 28, 28), (128, 128, 3, 3), 1, 1, 0.90),
-    "fft": ((1, 64, 56, 56), (64, 64, 11, 11), 5, 1, 2.50),
-    "depthwise": ((1, 128, 56, 56), (128, 1, 3, 3), 1, 128, 0.0),
+    "direct": ((1, 128, 28, 28), (128, 128, 3, 3), {"padding": 1}, 0.60),
+    "im2col": ((1, 128, 28, 28), (128, 128, 3, 3), {"padding": 1}, 0.60),
+    "pointwise": ((1, 256, 56, 56), (64, 256, 1, 1), {}, 0.60),
+    "winograd_f4": ((1, 128, 28, 28), (128, 128, 3, 3), {"padding": 1}, 1.20),
+    "winograd_strided": ((1, 3, 227, 227), (96, 3, 11, 11), {"stride": 4}, 1.20),
+    "winograd_f2": ((1, 128, 28, 28), (128, 128, 3, 3), {"padding": 1}, 0.90),
+    "fft": ((1, 64, 56, 56), (64, 64, 11, 11), {"padding": 5}, 2.50),
+    "depthwise": ((1, 128, 56, 56), (128, 1, 3, 3), {"padding": 1, "groups": 128}, 0.0),
 }
 #: The best peer's GFLOP/s on the depthwise layer, by processor; elsewhere the slower of the two.
 DEPTHWISE_PEER = {"Xeon with AMX": 31e9, "Zen 4": 55e9}
@@ -35,11 +36,11 @@ DEPTHWISE_PEER = {"Xeon with AMX": 31e9, "Zen 4": 55e9}
 
 def seconds_of(name: str, dtype: str, rounds: int) -> float:
     """Median processor time of a call, after a warm one: what other processes do counts less."""
-    x_shape, w_shape, padding, groups, _ = FLOORS[name]
+    x_shape, w_shape, options, _ = FLOORS[name]
     rng = np.random.default_rng(0)
     x = rng.standard_normal(x_shape).astype(dtype)
     w = rng.standard_normal(w_shape).astype(dtype)
-    plan = convkit.plan(x_shape, w, padding=padding, groups=groups, algo=name)
+    plan = convkit.plan(x_shape, w, algo=name, **options)
     plan(x)
     times = []
     for _ in range(rounds):
@@ -63,8 +64,8 @@ def main() -> int:
         _convkit.select_isa(isa)
         machine = this_machine()
         print(f"{machine.name}, {isa}, 1 thread, peak {machine.peak / 1e9:.0f} GFLOP/s in float32")
-        for name, (x_shape, w_shape, padding, groups, floor) in FLOORS.items():
-            problem = conv_problem(x_shape, w_shape, padding=padding, groups=groups)
+        for name, (x_shape, w_shape, arguments, floor) in FLOORS.items():
+            problem = conv_problem(x_shape, w_shape, **arguments)
             for dtype in ("float32", "float64"):
                 if dtype == "float64" and name.startswith("winograd"):
                     continue
@@ -77,7 +78,7 @@ def main() -> int:
                 reached = speed >= needed
                 short += not reached
                 print(
-                    f"  {name:12} {dtype} {speed / 1e9:6.0f} GFLOP/s {speed / machine.peak:6.2f} "
+                    f"  {name:16} {dtype} {speed / 1e9:6.0f} GFLOP/s {speed / machine.peak:6.2f} "
                     f"of the peak, needs {needed / 1e9:4.0f}  {'' if reached else 'SHORT'}"
                 )
     return 1 if short else 0

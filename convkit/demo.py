@@ -16,6 +16,7 @@ from convkit.problem import ConvProblem, conv_problem
 
 #: Layers of known networks, so that every algorithm finds one of its own.
 LAYERS = {
+    "ResNet, first layer": ((1, 3, 224, 224), (64, 3, 7, 7), {"padding": 3, "stride": 2}),
     "ResNet-18, second stage": ((1, 64, 56, 56), (64, 64, 3, 3), {"padding": 1}),
     "ResNet-50, a bottleneck": ((1, 256, 56, 56), (64, 256, 1, 1), {}),
     "MobileNet, depthwise": ((1, 128, 56, 56), (128, 1, 3, 3), {"padding": 1, "groups": 128}),
@@ -105,7 +106,7 @@ def compare_algorithms() -> list[LayerRow]:
                     1e3 * seconds,
                     2e-9 * problem.macs / seconds,
                     error,
-                    8.0 if row.name == "winograd_f4" else 4.0,
+                    8.0 if row.name in ("winograd_f4", "winograd_strided") else 4.0,
                 )  # fmt: skip
             )
     return rows

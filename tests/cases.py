@@ -46,6 +46,7 @@ PROMISES = {
     "depthwise": Promise(4),
     "winograd_f2": Promise(4, everywhere=False, dtypes=("float32",)),
     "winograd_f4": Promise(8, everywhere=False, one_channel=12, dtypes=("float32",)),
+    "winograd_strided": Promise(8, everywhere=False, dtypes=("float32",)),
     "fft": Promise(4, everywhere=False),
     "separable": Promise(4),
 }
@@ -62,6 +63,11 @@ def must_apply(problem: ConvProblem) -> set[str]:
         names.add("depthwise")
         if unit_stride and min(problem.r, problem.s) > 1:
             names.add("separable")  # for filters of rank 1
+    stride, sizes = problem.stride[0], (problem.r, problem.s)
+    if problem.stride in ((2, 2), (3, 3), (4, 4)) and undilated and problem.groups == 1:
+        fits = 2 * stride < min(sizes) and max(sizes) <= 4 * stride
+        if fits and problem.dtype == "float32":
+            names.add("winograd_strided")
     if unit_stride and undilated and problem.r * problem.s > 1:
         names.add("fft")
         if (problem.r, problem.s) == (3, 3) and problem.groups == 1 and problem.dtype == "float32":
@@ -69,10 +75,15 @@ def must_apply(problem: ConvProblem) -> set[str]:
     return names
 
 
-def groups_and_size(algorithm: str, channels: int) -> tuple[int, int]:
+def groups_size_stride(algorithm: str, channels: int) -> tuple[int, int, int]:
     """Of a layer with as many filters as channels, one that the algorithm computes."""
-    each = {"depthwise": (channels, 3), "separable": (channels, 3), "pointwise": (1, 1)}
-    return each.get(algorithm, (1, 3))
+    each = {
+        "depthwise": (channels, 3, 1),
+        "separable": (channels, 3, 1),
+        "pointwise": (1, 1, 1),
+        "winograd_strided": (1, 5, 2),
+    }
+    return each.get(algorithm, (1, 3, 1))
 
 
 def suited(row: Algorithm, w: np.ndarray) -> np.ndarray:
@@ -230,6 +241,34 @@ _STRIDES = [
         "wide_padding_stride_2", (1, 3, 9, 14), (37, 3, 5, 5), stride=2, padding=((1, 1), (3, 0))
     ),
     _case("stride_unused_columns", (1, 2, 10, 12), (3, 2, 3, 3), stride=4),
+    # Phases of three and of four taps, see winograd_phases.h.
+    _case("phases_7x7", (2, 5, 31, 140), (37, 5, 7, 7), stride=2, padding=3),
+    _case("phases_one_pixel", (1, 2, 1, 1), (3, 2, 7, 7), stride=2, padding=3),
+    _case("phases_one_channel", (1, 1, 28, 28), (8, 1, 7, 7), stride=2, padding=3),
+    _case("phases_many", (1, 70, 15, 14), (20, 70, 5, 5), stride=2, padding=2),
+    _case("phases_5x8", (1, 4, 21, 30), (9, 4, 5, 8), stride=2, padding=((0, 1), (3, 0))),
+    _case("phases_9x7_stride_3", (1, 7, 29, 44), (18, 7, 9, 7), stride=3, padding=3),
+    _case("phases_10x12_stride_3", (1, 3, 33, 41), (40, 3, 10, 12), stride=3),
+    _case(
+        "phases_9x12_stride_4", (1, 3, 41, 75), (19, 3, 9, 12), stride=4, padding=((1, 3), (4, 2))
+    ),
+    _case("phases_13x16_stride_4", (1, 2, 47, 50), (5, 2, 13, 16), stride=4, padding=6),
+    _case(
+        "phases_reflect",
+        (1, 3, 19, 26),
+        (20, 3, 6, 5),
+        stride=2,
+        padding=((2, 3), (1, 4)),
+        padding_mode="reflect",
+    ),
+    _case(
+        "phases_circular",
+        (1, 3, 18, 23),
+        (6, 3, 7, 8),
+        stride=2,
+        padding=(5, 3),
+        padding_mode="circular",
+    ),
 ]
 _PADDINGS = [
     _case("uneven_padding", (1, 2, 7, 8), (3, 2, 3, 3), padding=((0, 3), (2, 1))),

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from cases import CASES, PROMISES, groups_and_size, must_apply
+from cases import CASES, PROMISES, groups_size_stride, must_apply
 
 import convkit
 from convkit import _convkit
@@ -81,6 +81,14 @@ def test_every_row_answers_every_case(case, row):
         ("winograd_f4", {"w": (4, 4, 3, 3), "dilation": 2}, "dilation"),
         ("winograd_f4", {"w": (4, 2, 3, 3), "groups": 2}, "group"),
         ("winograd_f4", {"w": (4, 4, 3, 3), "dtype": "float64"}, "float64"),
+        ("winograd_strided", {"w": (4, 4, 7, 7)}, "stride"),
+        ("winograd_strided", {"w": (4, 4, 7, 7), "stride": (2, 3)}, "(2, 3)"),
+        ("winograd_strided", {"w": (4, 4, 12, 12), "stride": 5}, "stride"),
+        ("winograd_strided", {"w": (4, 4, 4, 5), "stride": 2}, "5 to 8"),
+        ("winograd_strided", {"w": (4, 4, 5, 9), "stride": 2}, "(5, 9)"),
+        ("winograd_strided", {"w": (4, 4, 5, 5), "stride": 2, "dilation": 2}, "dilation"),
+        ("winograd_strided", {"w": (4, 2, 5, 5), "stride": 2, "groups": 2}, "group"),
+        ("winograd_strided", {"w": (4, 4, 5, 5), "stride": 2, "dtype": "float64"}, "float64"),
         ("fft", {"w": (4, 4, 3, 3), "stride": 2}, "stride"),
         ("fft", {"w": (4, 4, 3, 3), "dilation": 2}, "dilation"),
         ("fft", {"w": (4, 4, 1, 1)}, "1"),
@@ -106,10 +114,10 @@ def test_direct_supports_everything():
 @pytest.mark.parametrize("row", ALGORITHMS, ids=lambda row: row.name)
 def test_costs_grow_with_the_work(row):
     """Four times the pixels cost more, and at most some five times as much."""
-    groups, size = groups_and_size(row.name, 64)
-    costs = []
+    groups, size, stride = groups_size_stride(row.name, 64)
+    options, costs = {"groups": groups, "stride": stride}, []
     for side in (28, 56, 112):
-        rows = convkit.explain((1, 64, side, side), (64, 64 // groups, size, size), groups=groups)
+        rows = convkit.explain((1, 64, side, side), (64, 64 // groups, size, size), **options)
         problem = rows.problem
         costs += [row.cost(problem, rows.machine)]
     assert costs[0] < costs[1] < costs[2] < 8 * costs[1]

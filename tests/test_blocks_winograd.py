@@ -15,28 +15,30 @@ ROOT = Path(__file__).resolve().parent.parent
 EPS = float(np.finfo(np.float32).eps)
 SQRT2 = 2.0**0.5
 #: Finite interpolation points; the point at infinity comes last.
-POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, SQRT2 / 2, -SQRT2 / 2, SQRT2, -SQRT2)}
+SIX = (0.0, SQRT2 / 2, -SQRT2 / 2, SQRT2, -SQRT2)
+POINTS = {2: (0.0, 1.0, -1.0), 3: SIX, 4: SIX}
 TILES = tuple(POINTS)
+TAPS = {2: 3, 3: 4, 4: 3}
 FLAGS = {"default": (), "native": ("-march=native",)}
 MODES = {"zeros": "constant", "reflect": "reflect", "symmetric": "symmetric", "replicate": "edge",
          "circular": "wrap"}  # fmt: skip
 
 
 def matrices(m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A (m + 2, m), B (m + 2, m + 2) and G (m + 2, 3) of F(m, 3), all norms in G (Toom and Cook).
+    """A (n, m), B (n, n) and G (n, r) of F(m, r), n = m + r - 1, all norms in G (Toom and Cook).
 
     Row i of B^T holds the coefficients of the product of (x - p) over the other points p, row i of
     G the powers of its point over the value of that product there.
     """
     points = POINTS[m]
-    n = len(points) + 1
-    a, bt, g = np.zeros((n, m)), np.zeros((n, n)), np.zeros((n, 3))
+    n, taps = len(points) + 1, TAPS[m]
+    a, bt, g = np.zeros((n, m)), np.zeros((n, n)), np.zeros((n, taps))
     for i, point in enumerate(points):
         others = [p for p in points if p != point]
         bt[i, : n - 1] = np.poly(others)[::-1]
         norm = np.prod([point - p for p in others])
         a[i] = [point**j for j in range(m)]
-        g[i] = [point**j / norm for j in range(3)]
+        g[i] = [point**j / norm for j in range(taps)]
     bt[-1] = np.poly(points)[::-1]
     a[-1, -1] = g[-1, -1] = 1.0
     return a, bt.T, g
@@ -90,7 +92,7 @@ def matrix_of(blocks: ctypes.CDLL, name: str, inputs: int, outputs: int, dtype: 
 def test_the_matrices_are_minimal_filtering(m: int) -> None:
     a, b, g = matrices(m)
     rng = np.random.default_rng(0)
-    d, w = rng.standard_normal(m + 2), rng.standard_normal(3)
+    d, w = rng.standard_normal(len(b)), rng.standard_normal(TAPS[m])
     np.testing.assert_allclose(
         a.T @ ((g @ w) * (b.T @ d)), np.correlate(d, w, "valid"), rtol=0, atol=1e-13
     )
@@ -99,8 +101,9 @@ def test_the_matrices_are_minimal_filtering(m: int) -> None:
 @pytest.mark.parametrize("m", TILES, ids=lambda m: f"f{m}")
 def test_input_transform_is_b(blocks: ctypes.CDLL, m: int) -> None:
     _, b, _ = matrices(m)
-    found = matrix_of(blocks, f"f{m}_input", m + 2, m + 2, np.float32)
-    scale = found[np.arange(m + 2), np.abs(b.T).argmax(1)] / np.abs(b.T).max(1)
+    n = len(b)
+    found = matrix_of(blocks, f"f{m}_input", n, n, np.float32)
+    scale = found[np.arange(n), np.abs(b.T).argmax(1)] / np.abs(b.T).max(1)
     assert set(np.abs(scale).round(6)) == {1.0}  # rows of B^T may change their sign together with G
     np.testing.assert_allclose(np.abs(found), np.abs(b.T), rtol=2 * EPS, atol=4 * EPS)
 
@@ -109,10 +112,10 @@ def test_input_transform_is_b(blocks: ctypes.CDLL, m: int) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 def test_filter_and_output_transforms_are_g_and_a(blocks: ctypes.CDLL, m: int, dtype: type) -> None:
     """Norms and signs may move between G, B and A: at each point the three together are fixed."""
-    n = m + 2
     a, b, g = matrices(m)
+    n = len(b)
     name = f"f{m}_filter" + ("_double" if dtype == np.float64 else "")
-    filters = matrix_of(blocks, name, 3, n, dtype)
+    filters = matrix_of(blocks, name, TAPS[m], n, dtype)
     inputs = matrix_of(blocks, f"f{m}_input", n, n, np.float32).T
     outputs = matrix_of(blocks, f"f{m}_output", n, m, np.float32).T
     for point in range(n):
@@ -124,9 +127,9 @@ def test_filter_and_output_transforms_are_g_and_a(blocks: ctypes.CDLL, m: int, d
 @pytest.mark.parametrize("m", TILES, ids=lambda m: f"f{m}")
 def test_two_dimensional_tile_is_the_correlation(blocks: ctypes.CDLL, m: int) -> None:
     rng = np.random.default_rng(m)
-    n = m + 2
+    taps, n = TAPS[m], m + TAPS[m] - 1
     d = rng.standard_normal((n, n)).astype(np.float32)
-    w = rng.standard_normal((3, 3))
+    w = rng.standard_normal((taps, taps))
 
     def both_axes(name: str, outputs: int, values: np.ndarray) -> np.ndarray:
         rows = apply(blocks, name, outputs, values)
@@ -135,10 +138,10 @@ def test_two_dimensional_tile_is_the_correlation(blocks: ctypes.CDLL, m: int) ->
     u = both_axes(f"f{m}_filter_double", n, w).astype(np.float32)
     v = both_axes(f"f{m}_input", n, d)
     y = both_axes(f"f{m}_output", m, np.ascontiguousarray(u * v))
-    windows = np.lib.stride_tricks.sliding_window_view(d.astype(np.float64), (3, 3))
+    windows = np.lib.stride_tricks.sliding_window_view(d.astype(np.float64), (taps, taps))
     wanted = np.einsum("pqrs,rs->pq", windows, w)
     bound = np.einsum("pqrs,rs->pq", np.abs(windows), np.abs(w)).max()
-    np.testing.assert_allclose(y, wanted, rtol=0, atol={2: 4, 4: 12}[m] * EPS * bound)
+    np.testing.assert_allclose(y, wanted, rtol=0, atol={2: 4, 3: 12, 4: 12}[m] * EPS * bound)
 
 
 @pytest.mark.parametrize("m", TILES, ids=lambda m: f"f{m}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import BY_NAME, CASES, PROMISES, groups_and_size, suited
+from cases import BY_NAME, CASES, PROMISES, groups_size_stride, suited
 from guarded import LAYOUTS, guarded
 from oracle import activated, assert_within, magnitude, oracle
 from scipy import signal
@@ -157,10 +157,10 @@ def test_same_is_the_input_over_the_stride(size, stride, filter_size, dilation):
 def test_padding_modes_are_numpys(mode, row):
     """The same as a call on the array that np.pad makes."""
     numpys = {"replicate": "edge", "circular": "wrap"}.get(mode, mode)
-    groups, filter_size = groups_and_size(row.name, 3)
+    groups, filter_size, stride = groups_size_stride(row.name, 3)
     x = standard_normal(2, 3, 7, 6)
     w = suited(row, standard_normal(6, 3 // groups, filter_size, filter_size))
-    options = {"groups": groups, "algo": row.name}
+    options = {"groups": groups, "stride": stride, "algo": row.name}
     y = convkit.conv2d(x, w, padding=((2, 5), (4, 1)), padding_mode=mode, **options)
     padded = np.pad(x, ((0, 0), (0, 0), (2, 5), (4, 1)), mode=numpys)
     np.testing.assert_allclose(y, convkit.conv2d(padded, w, **options), atol=5e-5)
@@ -313,11 +313,12 @@ def test_out_of_fewer_axes(shape):
 
 @pytest.mark.parametrize("row", ALGORITHMS, ids=lambda row: row.name)
 def test_out_may_be_the_residual(row):
-    groups, size = groups_and_size(row.name, 6)
+    groups, size, stride = groups_size_stride(row.name, 6)
     x, w = standard_normal(2, 6, 21, 23), suited(row, standard_normal(6, 6 // groups, size, size))
-    residual = standard_normal(2, 6, 21, 23, seed=5)
+    residual = standard_normal(2, 6, -(-21 // stride), -(-23 // stride), seed=5)
     options = {
-        "padding": size // 2, "groups": groups, "algo": row.name, "activation": "relu",
+        "padding": size // 2, "stride": stride, "groups": groups, "algo": row.name,
+        "activation": "relu",
     }  # fmt: skip
     expected = convkit.conv2d(x, w, residual=residual, **options)
     with convkit.threads(3):
@@ -348,10 +349,10 @@ def test_answer_is_contiguous_and_writable():
 @pytest.mark.parametrize("row", ALGORITHMS, ids=lambda row: row.name)
 def test_changed_weights_change_the_answer(row):
     """In place, between two calls: nothing kept from the first may answer the second."""
-    groups, size = groups_and_size(row.name, 4)
+    groups, size, stride = groups_size_stride(row.name, 4)
     x, w = standard_normal(1, 4, 9, 9), suited(row, standard_normal(4, 4 // groups, size, size))
     bias = np.zeros(4, "f")
-    options = {"groups": groups, "algo": row.name}
+    options = {"groups": groups, "stride": stride, "algo": row.name}
     first = convkit.conv2d(x, w, bias, **options)
     w *= 2
     np.testing.assert_array_equal(convkit.conv2d(x, w, bias, **options), 2 * first)

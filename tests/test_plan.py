@@ -12,7 +12,7 @@ import threading
 
 import numpy as np
 import pytest
-from cases import BY_NAME, groups_and_size, suited
+from cases import BY_NAME, groups_size_stride, suited
 
 import convkit
 from convkit import _convkit
@@ -48,14 +48,15 @@ def test_says_what_it_is(plan, arrays):
 
 @pytest.mark.parametrize("row", ALGORITHMS, ids=lambda row: row.name)
 def test_computes_what_conv2d_does(row):
-    groups, size = groups_and_size(row.name, 6)
+    groups, size, stride = groups_size_stride(row.name, 6)
     rng = np.random.default_rng(4)
-    x, residual = rng.standard_normal((2, 2, 6, 9, 9)).astype("f")
+    x = rng.standard_normal((2, 6, 9, 9)).astype("f")
+    residual = rng.standard_normal((2, 6, -(-9 // stride), -(-9 // stride))).astype("f")
     w = suited(row, rng.standard_normal((6, 6 // groups, size, size)).astype("f"))
     bias = np.arange(6, dtype="f")
     options = {
-        "padding": size // 2, "groups": groups, "algo": row.name, "activation": "tanh",
-        "flip": True,
+        "padding": size // 2, "stride": stride, "groups": groups, "algo": row.name,
+        "activation": "tanh", "flip": True,
     }  # fmt: skip
     plan = convkit.plan(x.shape, w, bias, **options)
     assert plan.algorithm == row.name
@@ -123,12 +124,13 @@ def test_workspace_is_a_figure_of_the_problem(arrays):
 @pytest.mark.parametrize("row", ALGORITHMS, ids=lambda row: row.name)
 def test_tight_workspace_runs_fewer_threads(row):
     """At exactly its workspace a plan has room for one thread's scratch, and computes the same."""
-    groups, size = groups_and_size(row.name, 6)
+    groups, size, stride = groups_size_stride(row.name, 6)
+    options = {"groups": groups, "stride": stride, "algo": row.name}
     w = np.random.default_rng(1).standard_normal((6, 6 // groups, size, size)).astype("f")
     w = suited(row, w)
     x = np.random.default_rng(2).standard_normal((3, 6, 40, 41)).astype("f")
-    free = convkit.plan(x.shape, w, groups=groups, algo=row.name)
-    tight = convkit.plan(x.shape, w, groups=groups, algo=row.name, max_workspace=free.workspace)
+    free = convkit.plan(x.shape, w, **options)
+    tight = convkit.plan(x.shape, w, max_workspace=free.workspace, **options)
     assert (tight.workspace, tight.algorithm) == (free.workspace, free.algorithm)
     for threads in (1, 4):
         with convkit.threads(threads):
@@ -155,11 +157,12 @@ def test_copy(plan, arrays, copier):
 
 @pytest.mark.parametrize("row", ALGORITHMS, ids=lambda row: row.name)
 def test_pickled_plans_keep_their_algorithm(row):
-    groups, size = groups_and_size(row.name, 6)
+    groups, size, stride = groups_size_stride(row.name, 6)
+    options = {"groups": groups, "stride": stride, "algo": row.name}
     w = np.random.default_rng(1).standard_normal((6, 6 // groups, size, size)).astype("f")
     w = suited(row, w)
     x = np.random.default_rng(2).standard_normal((1, 6, 12, 13)).astype("f")
-    plan = convkit.plan(x.shape, w, groups=groups, algo=row.name, activation=("leaky_relu", 0.3))
+    plan = convkit.plan(x.shape, w, activation=("leaky_relu", 0.3), **options)
     copied = pickle.loads(pickle.dumps(plan))
     assert copied.algorithm == row.name
     np.testing.assert_array_equal(copied(x), plan(x))

@@ -1,9 +1,9 @@
-// Winograd's minimal filtering F(m x m, 3 x 3): tiles of m x m outputs from (m + 2) x (m + 2)
-// inputs, one product per point and channel instead of nine per output:
+// Winograd's minimal filtering F(m x m, r x r): tiles of m x m outputs from n x n inputs, n = m + r -
+// 1, one product per point and channel instead of r r per output:
 //   y = A^T [ sum over c of (G w G^T) . (B^T x B) ] A        (. is elementwise; A, B, G act on
 //   rows, then on columns)
 // Lanes are channels on the way in and filters on the way out; the sum over c is a small matrix
-// product per point. What winograd_f2 and winograd_f4 share, templated on the tile.
+// product per point. What the kernels of Winograd share, templated on the tile.
 #pragma once
 #include "arena.h"
 #include "gemm.h"
@@ -24,6 +24,16 @@ constexpr int64_t kJoined = 28;     // rows of up to so many outputs are finishe
 constexpr int64_t kLine = 16;       // floats between planes: powers of two fall into one cache set
 // As many floats as there are doubles in a vector.
 typedef float HalfVector __attribute__((vector_size(kVectorBytes / 2), aligned(4), may_alias));
+
+// Reads columns [begin, begin + count) of a row of the padded image, `channels` channels from
+// `channel` on, a vector for each: see read_pixels.
+using ReadPixels = void(const Problem& problem, const float* x, int64_t channel, int64_t channels,
+                        int64_t row, int64_t begin, int64_t count, float* to);
+CK_INLINE void read_planes(const Problem& problem, const float* x, int64_t channel,
+                           int64_t channels, int64_t row, int64_t begin, int64_t count, float* to) {
+  read_pixels(problem, x + channel * problem.x.c, channels, row - problem.pad_top,
+              begin - problem.pad_left, count, to);
+}
 
 // ---- memory ----
 
@@ -143,7 +153,7 @@ CK_INLINE void transform_tile(const float* from, int64_t pitch, const Places& pl
                                      input_point, to);
 }
 
-template <class Tile>
+template <class Tile, ReadPixels* kRead>
 CK_NOINLINE void transform_inputs(const Problem& problem, const float* x, const Blocking& b,
                                   const Places& places, const Parts& parts, const Block& piece,
                                   int64_t channel_block) {
@@ -167,8 +177,8 @@ CK_NOINLINE void transform_inputs(const Problem& problem, const float* x, const 
         __builtin_memmove(parts.pixels, parts.pixels + (top - above) * pitch,
                           size_t((read - top) * pitch) * sizeof(float));
       for (; read < top + n; ++read)
-        read_pixels(problem, x + channel * problem.x.c, channels, read - problem.pad_top,
-                    left - problem.pad_left, width, parts.pixels + (read - top) * pitch);
+        kRead(problem, x, channel, channels, read, left, width,
+              parts.pixels + (read - top) * pitch);
       for (int64_t j = begin; j < end; ++j) {
         const int64_t at = tile + i * piece.columns + j;
         const float* from =
@@ -397,24 +407,26 @@ CK_NOINLINE void transform_outputs(const Problem& problem, const Operands& opera
 
 // Packed numbers per filter and channel.
 template <class Tile, bool kHalf>
-constexpr int64_t kFilterWeights = Tile::kPoints * (kHalf ? 3 : Tile::kPoints);
+constexpr int64_t kFilterWeights = Tile::kPoints * (kHalf ? Tile::kTaps : Tile::kPoints);
 
-// u[row of points][column] (kHalf: column of the filter) of channel c and a vector of filters.
-// Filters past k are zero.
-template <class Tile, bool kHalf = false>
-CK_INLINE void transform_filters(const Problem& problem, const float* w, int64_t filter, int64_t c,
-                                 Vec<double> (&u)[Tile::kPoints][kHalf ? 3 : Tile::kPoints]) {
-  constexpr int n = Tile::kPoints;
-  Vec<double> g[3][3] = {}, half[3][n];
-  for (int lane = 0; lane < kLanes<double> && filter + lane < problem.k; ++lane) {
-    const float* from = w + ((filter + lane) * problem.c + c) * 9;
-    for (int i = 0; i < 9; ++i) g[i % 3][i / 3][lane] = double(from[i]);
+// u[row of points][column] (kHalf: column of the filter) of a vector of filters, whose taps are
+// tap(lane, row, column).
+template <class Tile, bool kHalf, class Tap>
+CK_INLINE void transform_filters(
+    const Tap& tap, Vec<double> (&u)[Tile::kPoints][kHalf ? Tile::kTaps : Tile::kPoints]) {
+  constexpr int n = Tile::kPoints, taps = Tile::kTaps;
+  Vec<double> half[taps][n];
+  for (int j = 0; j < taps; ++j) {
+    Vec<double> g[taps];
+    for (int i = 0; i < taps; ++i)
+      for (int lane = 0; lane < kLanes<double>; ++lane) g[i][lane] = tap(lane, i, j);
+    transform_filter(Tile{}, g, half[j]);
   }
-  for (int s = 0; s < 3; ++s) transform_filter(Tile{}, g[s], half[s]);
   for (int i = 0; i < n; ++i) {
-    const Vec<double> row[3] = {half[0][i], half[1][i], half[2][i]};
+    Vec<double> row[taps];
+    for (int j = 0; j < taps; ++j) row[j] = half[j][i];
     if constexpr (kHalf)
-      for (int j = 0; j < 3; ++j) u[i][j] = row[j];
+      for (int j = 0; j < taps; ++j) u[i][j] = row[j];
     else
       transform_filter(Tile{}, row, u[i]);
   }

@@ -125,7 +125,13 @@ void double_prepare(const Problem& problem, const void* w, void* packed) {
     for (int64_t c = 0; c < problem.c; ++c)
       for (int64_t part = 0; part < kWide; part += kLanes<double>) {
         Vec<double> u[n][n];
-        transform_filters<F4>(problem, static_cast<const float*>(w), group * kWide + part, c, u);
+        const int64_t first = group * kWide + part;
+        transform_filters<F4, false>(
+            [&](int lane, int row, int column) {
+              const int64_t at = ((first + lane) * problem.c + c) * 9 + row * 3 + column;
+              return first + lane < problem.k ? double(static_cast<const float*>(w)[at]) : 0.0;
+            },
+            u);
         double* to = static_cast<double*>(packed) + (group * n * problem.c + c) * n * kWide + part;
         for (int i = 0; i < n; ++i)
           for (int j = 0; j < n; ++j) store(to + (j * problem.c * n + i) * kWide, u[i][j]);

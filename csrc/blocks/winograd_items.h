@@ -7,7 +7,7 @@ namespace CONVKIT_ISA {
 namespace {
 
 // The inputs of some neighbouring cells, of a vector of channels.
-template <class Tile>
+template <class Tile, ReadPixels* kRead = read_planes>
 CK_INLINE void input_cells(const Problem& problem, const Operands& operands, const Blocking& b,
                            const Places& places, const Parts& parts, int64_t cell, int64_t end_cell,
                            int64_t channel_block) {
@@ -16,7 +16,7 @@ CK_INLINE void input_cells(const Problem& problem, const Operands& operands, con
     if (problem.x_layout == kNchwc)
       transform_block_inputs<Tile>(problem, x, b, places, parts, piece, channel_block);
     else
-      transform_inputs<Tile>(problem, x, b, places, parts, piece, channel_block);
+      transform_inputs<Tile, kRead>(problem, x, b, places, parts, piece, channel_block);
   });
 }
 // kVecs vectors of filters at some neighbouring cells.
@@ -46,26 +46,42 @@ CK_INLINE void filter_cells(const Problem& problem, const Operands& operands, co
 
 // ---- the kernel: kHalf says which of the two packings of the weights ----
 
-// In double, rounded once.
-template <class Tile, bool kHalf>
-void winograd_prepare(const Problem& problem, const void* w, void* packed) {
-  constexpr int n = Tile::kPoints, lanes = kLanes<double>, columns = kHalf ? 3 : n;
+// The taps of filter k, channel c are tap(k, c, row, column). In double, rounded once; filters past
+// k are zero.
+template <class Tile, bool kHalf, class Tap>
+CK_INLINE void pack_filters(const Problem& problem, const Tap& tap, void* packed) {
+  constexpr int n = Tile::kPoints, lanes = kLanes<double>, columns = kHalf ? Tile::kTaps : n;
   const int64_t groups = blocking_of<Tile>(problem).groups, panel = problem.c * kGroup;
   for (int64_t group = 0; group < groups; ++group)
     for (int64_t c = 0; c < problem.c; ++c) {
       float* to = static_cast<float*>(packed) + group * kFilterWeights<Tile, kHalf> * panel;
       for (int64_t part = 0; part < kGroup; part += lanes) {
+        const int64_t first = group * kGroup + part;
         Vec<double> u[n][columns];
-        transform_filters<Tile, kHalf>(problem, static_cast<const float*>(w), group * kGroup + part,
-                                       c, u);
+        transform_filters<Tile, kHalf>(
+            [&](int lane, int row, int column) {
+              return first + lane < problem.k ? tap(first + lane, c, row, column) : 0.0;
+            },
+            u);
         for (int i = 0; i < n; ++i)
           for (int j = 0; j < columns; ++j) {
-            const int64_t at = kHalf ? (i * problem.c + c) * 3 + j : (i * n + j) * problem.c + c;
+            const int64_t at =
+                kHalf ? (i * problem.c + c) * columns + j : (i * n + j) * problem.c + c;
             *reinterpret_cast<HalfVector*>(to + at * kGroup + part) =
                 __builtin_convertvector(u[i][j], HalfVector);
           }
       }
     }
+}
+template <class Tile, bool kHalf>
+void winograd_prepare(const Problem& problem, const void* w, void* packed) {
+  const float* weights = static_cast<const float*>(w);
+  pack_filters<Tile, kHalf>(
+      problem,
+      [&](int64_t k, int64_t c, int row, int column) {
+        return double(weights[(k * problem.c + c) * 9 + row * 3 + column]);
+      },
+      packed);
 }
 template <class Tile, bool kHalf>
 int64_t packed_bytes(const Problem& problem, const Blocking& b) {
@@ -88,7 +104,7 @@ int64_t blocks_items(const Problem& problem, int64_t) {
   const Blocking b = blocking_of<Tile>(problem);
   return b.rows.tiles * b.cells * ((b.groups + kShared - 1) / kShared);
 }
-template <class Tile>
+template <class Tile, ReadPixels* kRead = read_planes>
 void blocks_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
                 const Operands& operands) {
   const Blocking b = blocking_of<Tile>(problem);
@@ -103,7 +119,7 @@ void blocks_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
     const int64_t cell = item / shares, end_cell = cell + block.cells;
     find_places(b, first_tile(b, cell), block.rows * block.columns, places);
     for (int64_t i = 0; i < b.channel_blocks; ++i)
-      input_cells<Tile>(problem, operands, b, places, parts, cell, end_cell, i);
+      input_cells<Tile, kRead>(problem, operands, b, places, parts, cell, end_cell, i);
     for (int64_t group = share * kShared; group < stop * kShared && group < b.groups; ++group)
       filter_cells<Tile, false, 2>(problem, operands, b, places, parts, cell, end_cell,
                                    group * kGroup);

@@ -52,7 +52,7 @@ CK_INLINE Blocking blocking_of(const Problem& problem) {
   const int64_t points = Tile::kPoints * Tile::kPoints;
   const int64_t input = points * 4 * b.channel_blocks * kWide;  // bytes of a transformed tile
   const bool streamed = input * problem.k > (int64_t(5) << 19);
-  const int64_t most = streamed || Tile::kPoints == 4 ? 56 : 28;
+  const int64_t most = streamed || Tile::kPoints == 4 || b.channel_blocks == 1 ? 56 : 28;
   int64_t tiles = (streamed ? int64_t(4) << 20 : int64_t(1) << 20) / input;
   tiles = tiles < 14 ? 14 : tiles > most ? most : tiles;
   if (tiles * input > (int64_t(8) << 20)) tiles = (int64_t(8) << 20) / input + 1;

@@ -26,6 +26,10 @@ EXPORT(F2, f2_filter, float, transform_filter, 3, 4)
 EXPORT(F2, f2_filter_double, double, transform_filter, 3, 4)
 EXPORT(F2, f2_input, float, transform_input, 4, 4)
 EXPORT(F2, f2_output, float, transform_output, 4, 2)
+EXPORT(F3, f3_filter, float, transform_filter, 4, 6)
+EXPORT(F3, f3_filter_double, double, transform_filter, 4, 6)
+EXPORT(F3, f3_input, float, transform_input, 6, 6)
+EXPORT(F3, f3_output, float, transform_output, 6, 3)
 EXPORT(F4, f4_filter, float, transform_filter, 3, 6)
 EXPORT(F4, f4_filter_double, double, transform_filter, 3, 6)
 EXPORT(F4, f4_input, float, transform_input, 6, 6)
@@ -37,12 +41,17 @@ extern "C" void turn_block(const float* from, int64_t from_step, float* to, int6
   turn(from, from_step, to, to_step);
 }
 // (full tiles, first output of each tile and of the one after the last) of an axis.
-extern "C" int64_t tiles_of(int outputs_of_tile, int64_t outputs, int64_t* begins) {
-  const Axis axis = outputs_of_tile == 2 ? axis_of<F2>(outputs) : axis_of<F4>(outputs);
-  for (int64_t i = 0; i <= axis.tiles; ++i)
-    begins[i] = outputs_of_tile == 2 ? tile_begin<F2>(axis, i) : tile_begin<F4>(axis, i);
+template <class Tile>
+int64_t tiles_by(int64_t outputs, int64_t* begins) {
+  const Axis axis = axis_of<Tile>(outputs);
+  for (int64_t i = 0; i <= axis.tiles; ++i) begins[i] = tile_begin<Tile>(axis, i);
   begins[axis.tiles + 1] = axis.full;
   return axis.tiles;
+}
+extern "C" int64_t tiles_of(int outputs_of_tile, int64_t outputs, int64_t* begins) {
+  return outputs_of_tile == 2   ? tiles_by<F2>(outputs, begins)
+         : outputs_of_tile == 3 ? tiles_by<F3>(outputs, begins)
+                                : tiles_by<F4>(outputs, begins);
 }
 extern "C" void read_padded(const int64_t* fields, const float* x, int64_t channels, int64_t row,
                             int64_t begin, int64_t count, float* to) {
