@@ -1328,8 +1328,8 @@ MUTANTS = [
     ),
     Mutant(
         "csrc/blocks/winograd.h",
-        "g[i][lane] = tap(lane, i, j);",
-        "g[i][lane] = tap(lane, j, i);",
+        "lanes[lane] = tap(lane, i, j);",
+        "lanes[lane] = tap(lane, j, i);",
         "filters transposed",
         of_kernel("winograd"),
     ),

@@ -32,20 +32,33 @@ CK_INLINE int64_t band_groups(const Problem& problem) {
   return padded / block_group<T>(problem) * block_bands<T>(problem).bands;
 }
 
-// The whole of a band, where pixels are read in place.
-template <class T, int kSize, int kStride>
-CK_NOINLINE void put_columns(const Problem& problem, const LaneSource<T>& source, const Rows& rows,
-                             int64_t part, const T* weights, const LaneExit<T>& exit,
-                             const T* residual, T* y) {
-  const LaneExit<T> out = exit;
+// The whole of a band, where pixels are read in place. kSlow: with an activation that is no bound,
+// cheaper for the pixels of a row together.
+template <class T, int kSize, int kStride, bool kSlow>
+CK_NOINLINE void put_columns(const Problem& problem, const Epilogue& epilogue,
+                             const LaneSource<T>& source, const Rows& rows, int64_t part,
+                             const T* weights, const LaneExit<T>& exit, const T* residual, T* y) {
+  LaneExit<T> out = exit;
+  const auto kept = exit.kept;
+  const bool masked = exit.masked;
+  if (kSlow) out.bounded = out.masked = false;
   const int64_t y_pitch = problem.y.h, residual_pitch = problem.residual.h;
   const auto strip = [&](auto tile, int64_t column, int skip) __attribute__((always_inline)) {
     T* to = y + column * out.y_step;
     const T* more = residual ? residual + column * out.residual_step : nullptr;
+    alignas(kVectorBytes) T waiting[kSlow ? tile.pixels * kLanes<T> : kLanes<T>];
     auto finish = [&](int i, Vec<T> sum) __attribute__((always_inline)) {
-      if (i >= skip)
-        put_lanes(out, sum, more ? more + i * out.residual_step : nullptr, to + i * out.y_step);
+      if (kSlow || i >= skip)
+        put_lanes(out, sum, more ? more + i * out.residual_step : nullptr,
+                  kSlow ? waiting + i * kLanes<T> : to + i * out.y_step);
       if (i + 1 < tile.pixels) return;
+      if constexpr (kSlow) {
+        activate(epilogue.activation, epilogue.a, epilogue.b, waiting, tile.pixels * kLanes<T>);
+        for (int j = skip; j < tile.pixels; ++j) {
+          const Vec<T> v = load(waiting + j * kLanes<T>);
+          store(to + j * out.y_step, masked ? (kept ? v : Vec<T>{}) : v);
+        }
+      }
       to = next_row(to, y_pitch);
       if (more) more = next_row(more, residual_pitch);
     };
@@ -117,12 +130,13 @@ CK_NOINLINE void blocks_run(const Problem& problem, int64_t begin, int64_t end,
     const T* const weights = packed + first * taps;
     const bool slow = epilogue.activation > kClip;
     if constexpr (kSize == 3)
-      if (!slow && columns_apply<T, kSize>(problem, source)) {
+      if (columns_apply<T, kSize>(problem, source)) {
+        const auto put =
+            slow ? put_columns<T, kSize, kStride, true> : put_columns<T, kSize, kStride, false>;
         for (int64_t part = 0; part < parts; ++part) {
           const int64_t lanes = part * kLanes<T>;
-          put_columns<T, kSize, kStride>(problem, source, rows, part, weights + lanes * taps,
-                                         outs[part], residual ? residual + lanes : nullptr,
-                                         y + lanes);
+          put(problem, epilogue, source, rows, part, weights + lanes * taps, outs[part],
+              residual ? residual + lanes : nullptr, y + lanes);
         }
         continue;
       }

@@ -12,21 +12,18 @@ namespace CONVKIT_ISA {
 void activate(int64_t activation, double a, double b, float* values, int64_t count);
 void activate(int64_t activation, double a, double b, double* values, int64_t count);
 
-// Bounds let NaN through: a comparison with NaN is false.
+// Lets NaN through.
 template <class T>
-CK_INLINE Vec<T> at_least(Vec<T> v, T low) {
-  return v < splat(low) ? splat(low) : v;
-}
-template <class T>
-CK_INLINE Vec<T> at_most(Vec<T> v, T high) {
-  return v > splat(high) ? splat(high) : v;
+CK_INLINE Vec<T> bounded(Vec<T> low, Vec<T> high, Vec<T> v) {
+  return smaller(high, larger(low, v));
 }
 
 template <class T>
 CK_INLINE Vec<T> activated(const Epilogue& epilogue, Vec<T> v) {
   if (epilogue.activation == kIdentity) return v;
-  if (epilogue.activation == kRelu) return at_least<T>(v, T(0));
-  if (epilogue.activation == kClip) return at_most<T>(at_least<T>(v, T(epilogue.a)), T(epilogue.b));
+  if (epilogue.activation == kRelu) return larger(Vec<T>{}, v);
+  if (epilogue.activation == kClip)
+    return bounded<T>(splat(T(epilogue.a)), splat(T(epilogue.b)), v);
   alignas(kVectorBytes) T lanes[kLanes<T>];
   store(lanes, v);
   activate(epilogue.activation, epilogue.a, epilogue.b, lanes, kLanes<T>);
@@ -48,12 +45,6 @@ CK_INLINE Bounds<T> bounds_of(const Epilogue& epilogue) {
   if (epilogue.activation == kClip) return {true, T(epilogue.a), T(epilogue.b)};
   return {false, -infinity, infinity};
 }
-template <class T>
-CK_INLINE Vec<T> bounded(Vec<T> low, Vec<T> high, Vec<T> v) {
-  v = v < low ? low : v;
-  return v > high ? high : v;
-}
-
 // In place on count values. The slow kinds take them all in one call.
 template <class T>
 CK_INLINE void activate_values(const Epilogue& epilogue, T* values, int64_t count) {

@@ -121,6 +121,7 @@ struct BlockTarget {
   const Problem& problem;
   const Epilogue& epilogue;
   Bounds<T> bounds;
+  bool flat;    // pixels follow one another in y and in the residual
   bool plain;   // sums go from registers to memory
   bool masked;  // the panel has lanes past the last filter: they hold zero
   Vec<T> bias[kBlockVecs];
@@ -232,19 +233,18 @@ CK_INLINE void block_product(BlockTile<T>& of, const BlockTarget<T>& to,
 template <class T, int kVecs>
 CK_NOINLINE void put_blocks(const BlockTarget<T>& to, int64_t pixel, int64_t count, T* rows) {
   const Problem& problem = to.problem;
+  const bool flat = to.flat;
   const auto place = [&](const Strides& strides, int64_t i) __attribute__((always_inline)) {
+    if (flat) return (pixel + i) * strides.w;
     return (pixel + i) / problem.q * strides.h + (pixel + i) % problem.q * strides.w;
   };
-  for (int64_t i = 0; i < count; ++i)
-    for (int v = 0; v < kVecs; ++v) {
-      T* const at = rows + (i * kVecs + v) * kLanes<T>;
-      Vec<T> value = load(at);
-      if (to.residual[v]) value += load(to.residual[v] + place(problem.residual, i));
-      store(at,
-            to.bounds.any ? bounded<T>(splat(to.bounds.low), splat(to.bounds.high), value) : value);
-    }
-  if (!to.bounds.any)
-    activate(to.epilogue.activation, to.epilogue.a, to.epilogue.b, rows, count * kVecs * kLanes<T>);
+  if (to.residual[0])
+    for (int64_t i = 0; i < count; ++i)
+      for (int v = 0; v < kVecs; ++v) {
+        T* const at = rows + (i * kVecs + v) * kLanes<T>;
+        store(at, load(at) + load(to.residual[v] + place(problem.residual, i)));
+      }
+  activate_values(to.epilogue, rows, count * kVecs * kLanes<T>);
   for (int64_t i = 0; i < count; ++i)
     for (int v = 0; v < kVecs; ++v) {
       const Vec<T> value = load(rows + (i * kVecs + v) * kLanes<T>);
@@ -360,9 +360,10 @@ template <class T>
 CK_INLINE BlockTarget<T> block_target(const Problem& problem, const Operands& operands,
                                       int64_t first_vec, int64_t vecs) {
   BlockTarget<T> to{
-      problem, operands.epilogue, bounds_of<T>(operands.epilogue), false, false, {}, {}, {}, {}};
+      problem, operands.epilogue, bounds_of<T>(operands.epilogue), false, false, false, {}, {}, {}, {}};
   to.masked = (first_vec + vecs) * kLanes<T> > problem.k;
-  to.plain = flat_output(problem, operands) && to.bounds.any;
+  to.flat = flat_output(problem, operands);
+  to.plain = to.flat && to.bounds.any;
   for (int64_t v = 0; v < vecs; ++v) {
     const int64_t filter = (first_vec + v) * kLanes<T>;
     const int64_t block = filter / problem.block, lane = filter % problem.block;

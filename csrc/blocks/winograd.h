@@ -418,8 +418,11 @@ CK_INLINE void transform_filters(
   Vec<double> half[taps][n];
   for (int j = 0; j < taps; ++j) {
     Vec<double> g[taps];
-    for (int i = 0; i < taps; ++i)
-      for (int lane = 0; lane < kLanes<double>; ++lane) g[i][lane] = tap(lane, i, j);
+    for (int i = 0; i < taps; ++i) {
+      double lanes[kLanes<double>];
+      for (int lane = 0; lane < kLanes<double>; ++lane) lanes[lane] = tap(lane, i, j);
+      g[i] = load(lanes);
+    }
     transform_filter(Tile{}, g, half[j]);
   }
   for (int i = 0; i < n; ++i) {

@@ -1,10 +1,10 @@
-// Strided filters as Winograd has them. A stride of u reads every u-th row and column of x, for each
-// of u u phases, an image of its own; the filter's taps fall into as many filters, which are moved by
-// one pixel at a time:
+// Strided filters as Winograd has them. A stride of u reads every u-th row and column of x, for
+// each of u u phases, an image of its own; the filter's taps fall into as many filters, which are
+// moved by one pixel at a time:
 //   y[k][i][j] = sum over c, a, b of sum over m, l of
 //     w[k][c][u m + a][u l + b] x[c][u (i + m) + a][u (j + l) + b]
-// The phases (c, a, b) are channels of a problem of unit stride. None is written to memory: a row of
-// x is put into their lanes on its way into the transforms.
+// The phases (c, a, b) are channels of a problem of unit stride. None is written to memory: a row
+// of x is put into their lanes on its way into the transforms.
 #pragma once
 #include "winograd.h"
 

@@ -75,26 +75,43 @@ CK_INLINE Real logistic(Real v, Real factor) {
 }
 
 // The same in float32: e^-z by the series up to r^7 / 7!, ln 2 in two parts of which the first has
-// 9 bits, 2^j in two factors.
+// 9 bits. AVX-512 has an instruction that multiplies by 2^j and rounds once, and a reciprocal to 14
+// bits that is improved faster than a division is made.
 typedef Vec<float> Single;
 typedef uint32_t SingleBits __attribute__((vector_size(kVectorBytes)));
 constexpr float kSingleRounder = 12582912.0f;  // 1.5 * 2^23
-CK_INLINE Single single_power_of_two(Single rounded) {
-  return Single((SingleBits(rounded) + 127u) << 23);
+// v 2^j for -180 <= j <= 0.
+CK_INLINE Single scaled(Single v, Single j) {
+#if defined(__AVX512F__)
+  return Single(_mm512_maskz_scalef_ps(0xffff, __m512(v), __m512(j)));
+#else
+  const auto power = [](Single rounded) { return Single((SingleBits(rounded) + 127u) << 23); };
+  const Single rounder = splat(kSingleRounder);
+  const Single half = j * splat(0.5f) + rounder, rest = j - (half - rounder);
+  return v * power(half) * power(rest + rounder);
+#endif
+}
+// a / b for 0 <= a <= 1 <= b <= 2.
+CK_INLINE Single quotient(Single a, Single b) {
+#if defined(__AVX512F__)
+  const Single inverse = Single(_mm512_maskz_rcp14_ps(0xffff, __m512(b))), first = a * inverse;
+  return first + (a - first * b) * inverse;
+#else
+  return a / b;
+#endif
 }
 CK_INLINE Single single_logistic(Single v, Single factor) {
-  const Single size = Single(SingleBits(v) & 0x7fffffffu), far = splat(float(kFar<float>));
-  const Single n = -(size > far ? far : size), rounder = splat(kSingleRounder);
+  const Single rounder = splat(kSingleRounder);
+  const Single n = larger(splat(-float(kFar<float>)), Single(SingleBits(v) | 0x80000000u));
   const Single j = (n * splat(1.44269504f) + rounder) - rounder;
   const Single r = (n - j * splat(0.693359375f)) - j * splat(-2.12194440e-4f);
   Single sum = splat(float(kInverseFactorial[7]));
   CK_UNROLL(8)
-  for (int i = 6; i >= 2; --i) sum = sum * r + splat(float(kInverseFactorial[i]));
-  const Single one = splat(1.0f), tail = one + (sum * (r * r) + r);
-  const Single half = j * splat(0.5f) + rounder, rest = j - (half - rounder);
-  const Single once = single_power_of_two(half), twice = single_power_of_two(rest + rounder);
-  const Single ratio = (v < 0 ? factor * tail : factor) / (one + tail * once * twice);
-  return ratio * (v < 0 ? once : one) * (v < 0 ? twice : one);
+  for (int i = 6; i >= 0; --i) sum = sum * r + splat(float(kInverseFactorial[i]));
+  const Single one = splat(1.0f), tail = sum;
+  const Single share = factor * quotient(v < 0 ? tail : one, one + scaled(tail, j));
+  // The power of two last: a subnormal result is rounded once.
+  return v < 0 ? scaled(share, j) : share;
 }
 // One loop body for whole vectors and the last one, so that a value's bits do not depend on where
 // it stands.
@@ -346,7 +363,7 @@ CK_INLINE void activate_all(int64_t activation, double a, double b, T* values, i
       if constexpr (sizeof(T) == 4)
         return map_single(values, count, [](Single v) {
           const Single least = splat(-float(kFar<float>));
-          return single_logistic(v, v < least ? least : v);
+          return single_logistic(v, larger(least, v));
         });
       else
         return map(values, count,
