@@ -24,11 +24,17 @@ CK_INLINE int64_t phase_taps(const Problem& problem) {
   return (taps + problem.stride_h - 1) / problem.stride_h;
 }
 
-// kCount numbers of every step of x to the lanes of as many phases.
+// The next kCount columns of x, `step` apart, to the lanes of as many phases; `count` times.
 template <int kCount>
 CK_INLINE void spread(const float* from, int64_t step, int64_t count, float* to) {
-  for (int64_t i = 0; i < count; ++i, from += step, to += kWide)
-    __builtin_memcpy(to, from, kCount * sizeof(float));
+  if (step == 1) {
+    for (int64_t i = 0; i < count; ++i, from += kCount, to += kWide)
+      __builtin_memcpy(to, from, kCount * sizeof(float));
+    return;
+  }
+  CK_UNROLL(4)
+  for (int64_t i = 0; i < count; ++i, from += kCount * step, to += kWide) CK_UNROLL(4)
+  for (int j = 0; j < kCount; ++j) to[j] = from[j * step];
 }
 // ReadPixels of `phases`, which phases_of has made.
 CK_NOINLINE void read_phases(const Problem& phases, const float* x, int64_t channel,
@@ -52,15 +58,15 @@ CK_NOINLINE void read_phases(const Problem& phases, const float* x, int64_t chan
         to[i * kWide + lane + j] = at < 0 ? 0.0f : from[at * phases.x.w];
       }
     };
-    const bool whole = from_row >= 0 && phases.x.w == 1 && lanes == u;
-    const int64_t quick_end = whole && u <= 4 ? last : first;
+    const int64_t quick_end = from_row >= 0 && lanes == u ? last : first;
     for (int64_t i = 0; i < first; ++i) copy(i);
     if (quick_end > first) {
-      const float* start = from + left + first * u;
+      const int64_t step = phases.x.w;
+      const float* start = from + (left + first * u) * step;
       float* lane_to = to + first * kWide + lane;
-      if (u == 2) spread<2>(start, 2, last - first, lane_to);
-      if (u == 3) spread<3>(start, 3, last - first, lane_to);
-      if (u == 4) spread<4>(start, 4, last - first, lane_to);
+      if (u == 2) spread<2>(start, step, last - first, lane_to);
+      if (u == 3) spread<3>(start, step, last - first, lane_to);
+      if (u == 4) spread<4>(start, step, last - first, lane_to);
     }
     for (int64_t i = quick_end; i < count; ++i) copy(i);
     lane += lanes;
