@@ -18,7 +18,13 @@
 namespace convkit {
 namespace {
 
+typedef std::chrono::steady_clock Clock;
+typedef std::chrono::microseconds Microseconds;
+
 std::atomic<int64_t> spin_microseconds{1000};
+// A worker may end so much later than the caller, or later by as long as the caller worked, before
+// it is taken for one whose processor others keep.
+constexpr Microseconds kLate{120};
 
 void pause_briefly() {
 #if defined(__x86_64__)
@@ -48,15 +54,18 @@ struct Job {
   }
 };
 
-// Looks for what another thread is about to do, for as long as spinning is allowed.
+// Looks for what another thread is about to do, for as long as spinning is allowed, and no longer
+// than `most`. Whether all of `most` has passed in vain.
 template <class Condition>
-void spin_until(const Condition& holds) {
-  const auto limit = std::chrono::microseconds(spin_microseconds.load(std::memory_order_relaxed));
-  const auto start = std::chrono::steady_clock::now();
+bool spin_until(Clock::duration most, const Condition& holds) {
+  const Microseconds allowed(spin_microseconds.load(std::memory_order_relaxed));
+  const Clock::duration limit = most < allowed ? most : allowed;
+  const auto start = Clock::now();
   while (!holds()) {
     for (int i = 0; i < 32; ++i) pause_briefly();
-    if (std::chrono::steady_clock::now() - start >= limit) return;
+    if (Clock::now() - start >= limit) return limit == most;
   }
+  return false;
 }
 
 // Workers wait for `epoch` to change, join the job if it wants so many, and go back to waiting.
@@ -77,14 +86,18 @@ class Pool {
       epoch_.fetch_add(1, std::memory_order_release);
     }
     wake_.notify_all();
+    const auto start = Clock::now();
     job.work(0);
+    const Clock::duration worked = Clock::now() - start;
     {
       std::lock_guard<std::mutex> lock(mutex_);
       job_ = nullptr;  // nobody joins from here on
     }
     // The others are about to end, too: waking from a sleep would cost more than their last range.
-    spin_until([this] { return active_.load(std::memory_order_acquire) == 0; });
+    const bool late = spin_until(worked > kLate ? worked : kLate,
+                                 [this] { return active_.load(std::memory_order_acquire) == 0; });
     std::unique_lock<std::mutex> lock(mutex_);
+    if (late && active_ == 1) take_onto_this_processor(late_worker());
     done_.wait(lock, [this] { return active_ == 0; });
   }
 
@@ -107,6 +120,7 @@ class Pool {
     }
     std::lock_guard<std::mutex> lock(mutex_);
     ++workers_;
+    at_work_.resize(size_t(workers_));
     return true;
   }
 
@@ -127,10 +141,33 @@ class Pool {
 #endif
   }
 
+  // Something else keeps the processor that the last worker was given (the threads of other
+  // libraries spin for milliseconds), while this one is about to be idle.
+  void take_onto_this_processor(int thread) {
+#if defined(__linux__)
+    const int here = sched_getcpu();
+    cpu_set_t this_one, allowed;
+    if (here < 0 || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+    CPU_ZERO(&this_one);
+    CPU_SET(size_t(here), &this_one);
+    pthread_setaffinity_np(handles_[size_t(thread) - 1], sizeof this_one, &this_one);
+    pthread_setaffinity_np(handles_[size_t(thread) - 1], sizeof allowed, &allowed);
+    placed_ = 0;
+#else
+    (void)thread;
+#endif
+  }
+  int late_worker() const {
+    int thread = 1;
+    while (!at_work_[size_t(thread) - 1]) ++thread;
+    return thread;
+  }
+
   void serve(int thread) {
     uint64_t seen = 0;
     for (;;) {
-      spin_until([&] { return epoch_.load(std::memory_order_acquire) != seen; });
+      spin_until(Clock::duration::max(),
+                 [&] { return epoch_.load(std::memory_order_acquire) != seen; });
       std::unique_lock<std::mutex> lock(mutex_);
       ++asleep_;
       wake_.wait(lock, [&] { return epoch_.load(std::memory_order_relaxed) != seen; });
@@ -139,9 +176,11 @@ class Pool {
       Job* job = job_;
       if (!job || thread >= job->threads) continue;
       ++active_;
+      at_work_[size_t(thread) - 1] = true;
       lock.unlock();
       job->work(thread);
       lock.lock();
+      at_work_[size_t(thread) - 1] = false;
       if (--active_ == 0) done_.notify_one();
     }
   }
@@ -153,6 +192,7 @@ class Pool {
   Job* job_ = nullptr;
   std::atomic<int> active_{0};
   int workers_ = 0, asleep_ = 0;
+  std::vector<bool> at_work_;             // of each worker
   std::vector<std::atomic<bool>> begun_;  // of the job that runs
 #if defined(__linux__)
   std::vector<pthread_t> handles_;

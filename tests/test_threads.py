@@ -259,6 +259,31 @@ def test_in_joblib(backend):
         np.testing.assert_array_equal(y, plan(x))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="sets the affinity of a process")
+def test_beside_a_process_that_keeps_a_processor():
+    """Workers that come late are taken onto the caller's processor: the same bits, no deadlock."""
+    processors = sorted(os.sched_getaffinity(0))
+    if len(processors) < 2:
+        pytest.skip("needs two processors")
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 64, 56, 56)).astype("f"), rng.standard_normal((64, 64, 3, 3))
+    plan = convkit.plan(x.shape, w.astype("f"), padding=1)
+    expected = plan(x)
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in processors]
+    try:
+        for hog, processor in zip(hogs, processors, strict=True):
+            os.sched_setaffinity(hog.pid, {processor})
+        for threads in (2, 5):
+            with convkit.threads(threads):
+                for _ in range(40):
+                    np.testing.assert_array_equal(plan(x), expected)
+        assert set(os.sched_getaffinity(0)) == set(processors)
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+
+
 def test_a_call_returns_when_all_is_done():
     """Without spinning, the caller sleeps until the slowest worker has ended."""
     code = """
