@@ -34,11 +34,15 @@ thorough = settings(
 @st.composite
 def problems(draw, dtypes=("float32", "float64")):
     """Any problem small enough for the oracle; most are of a kind that a fast algorithm takes."""
-    kind = draw(st.sampled_from(["any", "any", "winograd", "pointwise", "depthwise", "fft"]))
-    size = st.integers(1, 24 if kind != "fft" else 48)
-    filter_size = {"winograd": st.just(3), "pointwise": st.just(1), "fft": st.integers(1, 21)}.get(
-        kind, st.integers(1, 6)
-    )
+    kinds = ["any", "any", "winograd", "strided", "pointwise", "depthwise", "fft"]
+    kind, every = draw(st.sampled_from(kinds)), draw(st.integers(2, 4))
+    size = st.integers(1, 24 if kind not in ("fft", "strided") else 48)
+    filter_size = {
+        "winograd": st.just(3),
+        "strided": st.integers(2 * every + 1, 4 * every),
+        "pointwise": st.just(1),
+        "fft": st.integers(1, 21),
+    }.get(kind, st.integers(1, 6))
     step = st.integers(1, 3) if kind in ("any", "pointwise") else st.just(1)
     groups = draw(st.integers(1, 3)) if kind in ("any", "fft") else 1
     channels, filters = draw(st.integers(1, 9)), draw(st.integers(1, 19))
@@ -47,6 +51,8 @@ def problems(draw, dtypes=("float32", "float64")):
     stride = draw(st.tuples(step, step))
     if kind == "depthwise":
         stride = draw(st.sampled_from([(1, 1), (2, 2)]))
+    if kind == "strided":
+        stride = (every, every)
     mode = draw(st.sampled_from(PADDING_MODES))
     h, w = draw(size), draw(size)
     most = {"reflect": (h - 1, w - 1), "symmetric": (h, w), "circular": (h, w)}.get(mode, (9, 9))
