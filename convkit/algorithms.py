@@ -107,16 +107,24 @@ def phase_taps(problem: ConvProblem) -> int:
     return -(-max(problem.r, problem.s) // problem.stride[0])
 
 
+#: Over fewer phases the errors of the transforms average too little: of one and two channels at
+#: stride 2, one image in some 30,000 was 10 eps off.
+LEAST_PHASES = 12
+
+
 def phases_of_three_or_four_taps(problem: ConvProblem) -> str:
     stride = problem.stride[0]
     if problem.stride != (stride, stride) or not 2 <= stride <= 4:
         return f"needs a stride of (2, 2), (3, 3) or (4, 4), got {problem.stride}"
-    if all(2 * stride < size <= 4 * stride for size in (problem.r, problem.s)):
+    if not all(2 * stride < size <= 4 * stride for size in (problem.r, problem.s)):
+        return (
+            f"needs filters of {2 * stride + 1} to {4 * stride} rows and columns for a stride of "
+            f"{stride}, got ({problem.r}, {problem.s})"
+        )
+    if problem.c * stride**2 >= LEAST_PHASES:
         return APPLIES
-    return (
-        f"needs filters of {2 * stride + 1} to {4 * stride} rows and columns for a stride of "
-        f"{stride}, got ({problem.r}, {problem.s})"
-    )
+    least = -(-LEAST_PHASES // stride**2)
+    return f"needs at least {least} channels for a stride of {stride}, got {problem.c}"
 
 
 def unit_dilation(problem: ConvProblem) -> str:

@@ -66,7 +66,7 @@ def must_apply(problem: ConvProblem) -> set[str]:
     stride, sizes = problem.stride[0], (problem.r, problem.s)
     if problem.stride in ((2, 2), (3, 3), (4, 4)) and undilated and problem.groups == 1:
         fits = 2 * stride < min(sizes) and max(sizes) <= 4 * stride
-        if fits and problem.dtype == "float32":
+        if fits and problem.dtype == "float32" and problem.c * stride**2 >= 12:
             names.add("winograd_strided")
     if unit_stride and undilated and problem.r * problem.s > 1:
         names.add("fft")
@@ -81,7 +81,7 @@ def groups_size_stride(algorithm: str, channels: int) -> tuple[int, int, int]:
         "depthwise": (channels, 3, 1),
         "separable": (channels, 3, 1),
         "pointwise": (1, 1, 1),
-        "winograd_strided": (1, 5, 2),
+        "winograd_strided": (1, 9, 4),
     }
     return each.get(algorithm, (1, 3, 1))
 
@@ -243,8 +243,8 @@ _STRIDES = [
     _case("stride_unused_columns", (1, 2, 10, 12), (3, 2, 3, 3), stride=4),
     # Phases of three and of four taps, see winograd_phases.h.
     _case("phases_7x7", (2, 5, 31, 140), (37, 5, 7, 7), stride=2, padding=3),
-    _case("phases_one_pixel", (1, 2, 1, 1), (3, 2, 7, 7), stride=2, padding=3),
-    _case("phases_one_channel", (1, 1, 28, 28), (8, 1, 7, 7), stride=2, padding=3),
+    _case("phases_one_pixel", (1, 3, 1, 1), (3, 3, 7, 7), stride=2, padding=3),
+    _case("phases_one_channel", (1, 1, 28, 29), (8, 1, 11, 11), stride=4, padding=3),
     _case("phases_many", (1, 70, 15, 14), (20, 70, 5, 5), stride=2, padding=2),
     _case("phases_5x8", (1, 4, 21, 30), (9, 4, 5, 8), stride=2, padding=((0, 1), (3, 0))),
     _case("phases_9x7_stride_3", (1, 7, 29, 44), (18, 7, 9, 7), stride=3, padding=3),

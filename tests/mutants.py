@@ -310,7 +310,7 @@ MUTANTS = [
     ),
     Mutant(
         EXECUTOR,
-        "if (std::chrono::steady_clock::now() - start >= limit) return;",
+        "if (Clock::now() - start >= limit) return limit == most;",
         "",
         "idle workers spin for ever",
         THREADS,

@@ -106,6 +106,16 @@ def test_reasons(name, options, reason):
     assert reason in row.why_not(problem)
 
 
+@pytest.mark.parametrize(("stride", "size", "least"), [(2, 7, 3), (3, 7, 2), (4, 11, 1)])
+def test_strided_winograd_needs_phases_to_average_over(stride, size, least):
+    (row,) = [row for row in ALGORITHMS if row.name == "winograd_strided"]
+    for channels in range(1, 5):
+        shapes = (1, channels, 28, 28), (8, channels, size, size)
+        problem = conv_problem(*shapes, stride=stride)
+        assert row.supports(problem) == (channels >= least)
+        assert row.supports(problem) or f"at least {least} channels" in row.why_not(problem)
+
+
 def test_direct_supports_everything():
     (direct,) = [row for row in ALGORITHMS if row.name == "direct"]
     assert all(direct.supports(case.problem) for case in CASES)
