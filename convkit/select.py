@@ -289,13 +289,14 @@ class Explanation:
             f"{self.problem} {self.problem.dtype}, {2 * self.problem.macs / 1e9:.3f} GFLOP an "
             f"image, on {self.machine.name} ({_convkit.current_isa()})"
         )
-        lines = [head, f"  {'algorithm':12} {'predicted':>12} {'workspace':>13}"]
+        wide = max(len(row.algorithm) for row in self.rows)
+        lines = [head, f"  {'algorithm':{wide}} {'predicted':>12} {'workspace':>13}"]
         for row in self.rows:
             if row.applies:
                 figures = f"{1e3 * row.cost:9.3f} ms {row.workspace / 1024:9.1f} KiB"
-                lines.append(f"{'*' if row.chosen else ' '} {row.algorithm:12} {figures}")
+                lines.append(f"{'*' if row.chosen else ' '} {row.algorithm:{wide}} {figures}")
             else:
-                lines.append(f"  {row.algorithm:12} {row.reason}")
+                lines.append(f"  {row.algorithm:{wide}} {row.reason}")
         return "\n".join(lines)
 
     __repr__ = __str__

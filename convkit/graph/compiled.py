@@ -77,15 +77,19 @@ class Profile:
 
     def __str__(self) -> str:
         total = sum(row.ms for row in self.rows)
-        wide = [max((len(getattr(r, f)) for r in self.rows), default=4) for f in ("name", "shape")]
+        heads = {"name": "step", "algorithm": "algorithm", "shape": "shape"}
+        name, algorithm, shape = (
+            max([len(head), *(len(getattr(row, field)) for row in self.rows)])
+            for field, head in heads.items()
+        )
         lines = [
             f"{self.name}: {total:.3f} ms in {len(self.rows)} steps",
-            f"  {'step':{wide[0]}}  {'algorithm':12}  {'shape':{wide[1]}} "
+            f"  {'step':{name}}  {'algorithm':{algorithm}}  {'shape':{shape}} "
             f"{'ms':>9} {'share':>6} {'GFLOP/s':>8} {'peak':>5} {'KiB':>8}",
         ]
         for row in self.rows:
             lines.append(
-                f"  {row.name:{wide[0]}}  {row.algorithm:12}  {row.shape:{wide[1]}} "
+                f"  {row.name:{name}}  {row.algorithm:{algorithm}}  {row.shape:{shape}} "
                 f"{row.ms:9.4f} {row.ms / total:6.1%} {row.gflops:8.1f} {row.peak:5.0%} "
                 f"{row.bytes // 1024:8}"
             )
