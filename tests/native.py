@@ -33,8 +33,8 @@ WAYS = """
     groups_of_2_5x5_many groups_of_4_lines groups_of_4_stride_2 columns_33 filters_17
     filter_11x11_batch one_channel filter_5x5_wide rank_one_batch rank_one_twice rank_one_reflect
     rank_one_strips_circular rank_one_blocks rank_one_31x31 in_place in_place_both_edges
-    in_place_5x5_stride_4 in_place_weights_stay phases_7x7 phases_many phases_9x7_stride_3
-    phases_9x12_stride_4 phases_circular
+    in_place_5x5_stride_4 in_place_weights_stay phases_7x7 phases_9x7_stride_3
+    phases_circular
 """
 
 
