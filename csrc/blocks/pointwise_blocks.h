@@ -360,7 +360,8 @@ template <class T>
 CK_INLINE BlockTarget<T> block_target(const Problem& problem, const Operands& operands,
                                       int64_t first_vec, int64_t vecs) {
   BlockTarget<T> to{
-      problem, operands.epilogue, bounds_of<T>(operands.epilogue), false, false, false, {}, {}, {}, {}};
+      problem, operands.epilogue, bounds_of<T>(operands.epilogue), false, false, false, {}, {}, {},
+      {}};
   to.masked = (first_vec + vecs) * kLanes<T> > problem.k;
   to.flat = flat_output(problem, operands);
   to.plain = to.flat && to.bounds.any;

@@ -1,5 +1,5 @@
-// Winograd's minimal filtering F(m x m, r x r): tiles of m x m outputs from n x n inputs, n = m + r -
-// 1, one product per point and channel instead of r r per output:
+// Winograd's minimal filtering F(m x m, r x r): tiles of m x m outputs from n x n inputs, n = m + r
+// - 1, one product per point and channel instead of r r per output:
 //   y = A^T [ sum over c of (G w G^T) . (B^T x B) ] A        (. is elementwise; A, B, G act on
 //   rows, then on columns)
 // Lanes are channels on the way in and filters on the way out; the sum over c is a small matrix

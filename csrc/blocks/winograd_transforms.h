@@ -1,6 +1,6 @@
-// The transforms of Winograd's F(m, r), m outputs of r taps, on one row or column: transform_filter is
-// G, transform_input is B^T, transform_output is A^T. The 2-D tiles apply them to columns, then to
-// rows. Inputs are transformed alike for all m and r of as many points, m + r - 1.
+// The transforms of Winograd's F(m, r), m outputs of r taps, on one row or column: transform_filter
+// is G, transform_input is B^T, transform_output is A^T. The 2-D tiles apply them to columns, then
+// to rows. Inputs are transformed alike for all m and r of as many points, m + r - 1.
 #pragma once
 #include "simd.h"
 

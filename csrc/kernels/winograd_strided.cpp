@@ -19,14 +19,12 @@ CK_INLINE auto with_tile(const Problem& problem, const Action& action) {
   return phase_taps(problem) == F3::kTaps ? action(F3{}) : action(F4{});
 }
 Sizes strided_sizes(const Problem& problem) {
-  return with_tile(problem, [&](auto tile) {
-    return blocks_sizes<decltype(tile)>(phases_of(problem));
-  });
+  return with_tile(problem,
+                   [&](auto tile) { return blocks_sizes<decltype(tile)>(phases_of(problem)); });
 }
 int64_t strided_items(const Problem& problem, int64_t phase) {
-  return with_tile(problem, [&](auto tile) {
-    return blocks_items<decltype(tile)>(phases_of(problem), phase);
-  });
+  return with_tile(
+      problem, [&](auto tile) { return blocks_items<decltype(tile)>(phases_of(problem), phase); });
 }
 void strided_prepare(const Problem& problem, const void* w, void* packed) {
   const float* weights = static_cast<const float*>(w);
