@@ -243,6 +243,8 @@ _STRIDES = [
     _case("stride_unused_columns", (1, 2, 10, 12), (3, 2, 3, 3), stride=4),
     # Phases of three and of four taps, see winograd_phases.h.
     _case("phases_7x7", (1, 5, 31, 61), (37, 5, 7, 7), stride=2, padding=3),
+    _case("phases_few_products", (1, 5, 13, 15), (6, 5, 5, 6), stride=2, padding=2),
+    _case("phases_few_filters", (1, 5, 11, 15), (3, 5, 7, 7), stride=2, padding=3),
     _case("phases_one_pixel", (1, 3, 1, 1), (3, 3, 7, 7), stride=2, padding=3),
     _case("phases_one_channel", (1, 1, 28, 29), (8, 1, 11, 11), stride=4, padding=3),
     _case("phases_many", (1, 70, 15, 14), (20, 70, 5, 5), stride=2, padding=2),
