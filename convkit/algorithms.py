@@ -107,8 +107,7 @@ def phase_taps(problem: ConvProblem) -> int:
     return -(-max(problem.r, problem.s) // problem.stride[0])
 
 
-#: Over fewer phases the errors of the transforms average too little: of one and two channels at
-#: stride 2, one image in some 30,000 was 10 eps off.
+#: Over fewer phases the errors of the transforms average too little, see docs/algorithms.md.
 LEAST_PHASES = 12
 
 
