@@ -54,18 +54,17 @@ struct Job {
   }
 };
 
-// Looks for what another thread is about to do, for as long as spinning is allowed, and no longer
-// than `most`. Whether all of `most` has passed in vain.
+// Looks for what another thread is about to do, until `end` at the latest and for as long as
+// spinning is allowed.
 template <class Condition>
-bool spin_until(Clock::duration most, const Condition& holds) {
+void spin_until(Clock::time_point end, const Condition& holds) {
   const Microseconds allowed(spin_microseconds.load(std::memory_order_relaxed));
-  const Clock::duration limit = most < allowed ? most : allowed;
   const auto start = Clock::now();
+  if (end - start > allowed) end = start + allowed;
   while (!holds()) {
     for (int i = 0; i < 32; ++i) pause_briefly();
-    if (Clock::now() - start >= limit) return limit == most;
+    if (Clock::now() >= end) return;
   }
-  return false;
 }
 
 // Workers wait for `epoch` to change, join the job if it wants so many, and go back to waiting.
@@ -88,17 +87,18 @@ class Pool {
     wake_.notify_all();
     const auto start = Clock::now();
     job.work(0);
-    const Clock::duration worked = Clock::now() - start;
+    const auto end = Clock::now(), late = end + (end - start > kLate ? end - start : kLate);
     {
       std::lock_guard<std::mutex> lock(mutex_);
       job_ = nullptr;  // nobody joins from here on
     }
     // The others are about to end, too: waking from a sleep would cost more than their last range.
-    const bool late = spin_until(worked > kLate ? worked : kLate,
-                                 [this] { return active_.load(std::memory_order_acquire) == 0; });
+    const auto all_done = [this] { return active_.load(std::memory_order_acquire) == 0; };
+    spin_until(late, all_done);
     std::unique_lock<std::mutex> lock(mutex_);
-    if (late && active_ == 1) take_onto_this_processor(late_worker());
-    done_.wait(lock, [this] { return active_ == 0; });
+    if (!done_.wait_until(lock, late, all_done) && active_ == 1)
+      take_onto_this_processor(late_worker());
+    done_.wait(lock, all_done);
   }
 
   Workers workers() {
@@ -166,7 +166,7 @@ class Pool {
   void serve(int thread) {
     uint64_t seen = 0;
     for (;;) {
-      spin_until(Clock::duration::max(),
+      spin_until(Clock::time_point::max(),
                  [&] { return epoch_.load(std::memory_order_acquire) != seen; });
       std::unique_lock<std::mutex> lock(mutex_);
       ++asleep_;

@@ -275,7 +275,7 @@ MUTANTS = [
     ),
     Mutant(
         EXECUTOR,
-        "done_.wait(lock, [this] { return active_ == 0; });",
+        "done_.wait(lock, all_done);",
         "",
         "a call returns before its threads are done",
         "tests/test_threads.py",
@@ -310,9 +310,23 @@ MUTANTS = [
     ),
     Mutant(
         EXECUTOR,
-        "if (Clock::now() - start >= limit) return limit == most;",
+        "if (Clock::now() >= end) return;",
         "",
         "idle workers spin for ever",
+        THREADS,
+    ),
+    Mutant(
+        EXECUTOR,
+        "      take_onto_this_processor(late_worker());",
+        "      ;",
+        "a late worker waits for its processor, which others keep",
+        THREADS,
+    ),
+    Mutant(
+        EXECUTOR,
+        "pthread_setaffinity_np(handles_[size_t(thread) - 1], sizeof allowed, &allowed);",
+        "",
+        "a late worker stays on the caller's processor",
         THREADS,
     ),
     Mutant(
