@@ -109,7 +109,7 @@ template <class T>
 struct Between {
   int64_t first, end;
 #if defined(__AVX512F__)
-  __mmask16 mask;
+  uint64_t mask;  // as wide as it is copied: a narrow store would hold up the load of the copy
 #elif defined(__AVX2__)
   __m256i mask;
 #endif
@@ -120,7 +120,7 @@ CK_INLINE Between<T> between(int64_t first, int64_t end) {
   lanes.first = lesser(first, kLanes<T>);
   lanes.end = greater(0, lesser(end, kLanes<T>));
 #if defined(__AVX512F__)
-  lanes.mask = __mmask16(((1u << lanes.end) - 1) & ~((1u << lanes.first) - 1));
+  lanes.mask = ((1u << lanes.end) - 1) & ~((1u << lanes.first) - 1);
 #elif defined(__AVX2__)
   lanes.mask = _mm256_andnot_si256(first_lanes<T>(lanes.first), first_lanes<T>(lanes.end));
 #endif
@@ -130,7 +130,7 @@ template <class T>
 CK_INLINE Vec<T> load_lanes(const T* from, const Between<T>& lanes) {
 #if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4)
-    return Vec<T>(_mm512_maskz_loadu_ps(lanes.mask, from));
+    return Vec<T>(_mm512_maskz_loadu_ps(__mmask16(lanes.mask), from));
   else
     return Vec<T>(_mm512_maskz_loadu_pd(__mmask8(lanes.mask), from));
 #elif defined(__AVX2__)
@@ -148,7 +148,7 @@ template <class T>
 CK_INLINE void store_lanes(T* to, const Between<T>& lanes, Vec<T> v) {
 #if defined(__AVX512F__)
   if constexpr (sizeof(T) == 4)
-    _mm512_mask_storeu_ps(to, lanes.mask, __m512(v));
+    _mm512_mask_storeu_ps(to, __mmask16(lanes.mask), __m512(v));
   else
     _mm512_mask_storeu_pd(to, __mmask8(lanes.mask), __m512d(v));
 #elif defined(__AVX2__)

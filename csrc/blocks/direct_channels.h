@@ -321,8 +321,7 @@ CK_INLINE Fetch fetch_channels(const Problem& problem, const ChannelItem& item,
       static_cast<const char*>(operands.x) + (begin * problem.x.c + first * problem.x.h) * size;
   fetch.spans = ceil_div(end, problem.block) - begin;
   fetch.span_step = problem.x.c * size;
-  fetch.span_bytes = ((last - first) * problem.x.h + problem.w * problem.x.w) * size;
-  fetch.pieces = greater(1, tiles / fetch.spans);
+  fetch.cut(((last - first) * problem.x.h + problem.w * problem.x.w) * size, tiles / fetch.spans);
   return fetch;
 }
 
