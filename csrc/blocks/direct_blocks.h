@@ -6,7 +6,7 @@
 namespace convkit {
 namespace CONVKIT_ISA {
 
-constexpr int64_t kDepth = 128, kBlockDepth = 256;  // the latter where y is in blocks
+constexpr int64_t kDepth = 256;
 constexpr int64_t kCacheLine = 64;
 constexpr int64_t kSharedWeights = 4 << 20;
 constexpr int64_t kBandBytes = 768 << 10;  // a band with one part's weights fits an L2 of 1 MiB
@@ -18,10 +18,9 @@ struct Part {
   int64_t channels, r, s;
 };
 CK_INLINE Part part_of(const Problem& problem) {
-  const int64_t depth = problem.y_layout == kNchwc ? kBlockDepth : kDepth;
-  const int64_t s = lesser(problem.s, depth);
-  const int64_t r = s < problem.s ? 1 : lesser(problem.r, depth / s);
-  const int64_t most = r < problem.r || s < problem.s ? 1 : depth / (r * s);
+  const int64_t s = lesser(problem.s, kDepth);
+  const int64_t r = s < problem.s ? 1 : lesser(problem.r, kDepth / s);
+  const int64_t most = r < problem.r || s < problem.s ? 1 : kDepth / (r * s);
   const int64_t channels = problem.c / problem.groups;
   return {ceil_div(channels, ceil_div(channels, most)), r, s};
 }

@@ -254,9 +254,9 @@ FilterScratch<T> filter_scratch(const Problem& problem, const Blocks& blocks, vo
   scratch.lines = take<T>(from, problem.y_layout == kNchw ? kLanes<T> * scratch.line : 0);
   const bool in_place = may_be_in_place<T>(problem);
   scratch.offset = take<int64_t>(from, in_place ? blocks.channels * problem.r * problem.s : 0);
-  scratch.first_inside = take<int64_t>(from, in_place ? kBlockDepth : 0);
-  scratch.inside = take<int64_t>(from, in_place ? kBlockDepth : 0);
-  scratch.last_inside = take<int64_t>(from, in_place ? kBlockDepth : 0);
+  scratch.first_inside = take<int64_t>(from, in_place ? kDepth : 0);
+  scratch.inside = take<int64_t>(from, in_place ? kDepth : 0);
+  scratch.last_inside = take<int64_t>(from, in_place ? kDepth : 0);
   scratch.bytes = from.used;
   return scratch;
 }
@@ -313,7 +313,7 @@ void filter_run(const Problem& problem, int64_t, int64_t begin, int64_t end,
           c * problem.x.c + r * problem.dilation_h * problem.x.h + s * problem.dilation_w;
     });
     // Filter columns vary fastest, in every part from the first one on.
-    for (int64_t tap = 0; tap < kBlockDepth; ++tap) {
+    for (int64_t tap = 0; tap < kDepth; ++tap) {
       const int64_t column = tap % problem.s * problem.dilation_w;
       scratch.first_inside[tap] = -int64_t(column >= problem.pad_left);
       scratch.inside[tap] = -1;

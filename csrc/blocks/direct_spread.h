@@ -182,7 +182,7 @@ CK_NOINLINE void sum_spread(const SpreadTile<T>& tile) {
           const Vec<T> weight = load(w);
           CK_UNROLL(16)
           for (int i = 0; i < kCount; ++i) sum[i] += load(pixel + i * tile.pixel) * weight;
-          if (++depth < kBlockDepth) continue;
+          if (++depth < kDepth) continue;
           depth = 0;
           CK_UNROLL(16)
           for (int i = 0; i < kCount; ++i) {
@@ -201,7 +201,7 @@ template <class T>
 using SumSpread = void (*)(const SpreadTile<T>&);
 template <class T, int kCount>
 SumSpread<T> sum_spread_for(const Problem& problem) {
-  if (problem.s == 3 && problem.dilation_w == 1 && problem.r * 3 * 8 <= kBlockDepth) {
+  if (problem.s == 3 && problem.dilation_w == 1 && problem.r * 3 * 8 <= kDepth) {
     if (problem.stride_w == 1) return sum_spread<T, 3, 1, kCount>;
     if (problem.stride_w == 2) return sum_spread<T, 3, 2, kCount>;
   }
