@@ -1,10 +1,12 @@
-"""What a call costs beside the convolution: overhead, one-shot calls, views of x.
+"""What a call costs beside the convolution, and what it gains: by threads, by wider vectors.
 
-    python -m bench.calls overhead | one_shot | views [--threads 1] [--only NAME]
+    python -m bench.calls overhead | one_shot | views | threads | isas [--threads 1] [--only NAME]
 
 overhead: microseconds of plan(x) and conv2d on a 1x1x8x8 input, computing included. one_shot:
 conv2d (choice and packing included) against torch.nn.functional.conv2d. views: a plan on an NHWC
-view, a crop, and x that begins 4 and 1 bytes off, against contiguous x. In shuffled order, medians.
+view, a crop, and x that begins 4 and 1 bytes off, against contiguous x. threads: every layer of
+bench/shapes of 0.2 GFLOP and more on one thread against two (or --threads). isas: the share of its
+own FMA peak that AVX2 reaches, and AVX-512 of its own. In shuffled order, medians.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ import numpy as np
 
 import convkit
 from bench import layers
-from bench.kernels import arrays, keywords, plan_of
+from bench.kernels import arrays, isa, keywords, plan_of
 from bench.layers import Layer
+from convkit import machine
 
 #: The layers that docs/performance.md compares with other libraries.
 REFERENCE = Path(__file__).parent / "reference.csv"
@@ -145,12 +148,75 @@ def views(only: str) -> None:
     report(ratios, "highest")
 
 
+def threads_of(threads: int, only: str) -> None:
+    """Two threads move the same bytes through caches that they share: how long that takes alone,
+    at the measured speed of the last level, stands beside each layer."""
+    bandwidth = machine.measure(0.5).caches[-1][1]
+    ratios: dict[str, dict[str, list[float]]] = {}
+    for layer in layers.select((*layers.networks(), str(REFERENCE))):
+        problem = layer.problem
+        if 2 * problem.macs < 2e8 or only not in (layer.kind, "", *layer.name.split()):
+            continue
+        x, w, b = arrays(problem)
+        plan = plan_of(problem, w, b, "auto")
+
+        def on(count: int, plan: convkit.Plan = plan, x: np.ndarray = x) -> None:
+            with convkit.threads(count):
+                plan(x)
+
+        found = medians(
+            {"one": partial(on, 1), "all": partial(on, threads)}, 2 * problem.macs / 2e11
+        )
+        ratio = found["one"] / found["all"]
+        moved = (x.nbytes + plan(x).nbytes + w.nbytes) / bandwidth
+        ratios.setdefault(layer.kind, {}).setdefault(f"{threads} threads", []).append(ratio)
+        print(
+            f"{layer.name:36} {plan.algorithm:16} {found['one'] * 1e3:8.3f} ms, {threads} threads "
+            f"{found['all'] * 1e3:8.3f} ms, ratio {ratio:.2f}, bytes alone {moved * 1e3:.3f} ms",
+            flush=True,
+        )
+    report(ratios, "lowest")
+
+
+def isas(only: str) -> None:
+    """Both in one process, by turns; each peak is measured with its own vectors."""
+    print("share of the FMA peak of the instruction set")
+    peaks = {}
+    for name in ("avx512", "avx2"):
+        with isa(name):
+            peaks[name] = machine.measure(0.5).peak
+    shares: dict[str, dict[str, list[float]]] = {}
+    for layer in named(only):
+        problem = layer.problem
+        x, w, b = arrays(problem)
+        calls: dict[str, Call] = {}
+        algorithms = []
+        for name in peaks:
+            with isa(name):
+                plan = plan_of(problem, w, b, "auto")
+                calls[name] = partial(plan, x)
+                algorithms.append(plan.algorithm)
+        found = medians(calls, 2 * problem.macs / 1e11)
+        share = {name: 2 * problem.macs / found[name] / peaks[name] for name in peaks}
+        for name in peaks:
+            shares.setdefault(layer.kind, {}).setdefault(name, []).append(share[name])
+        short = share["avx2"] < share["avx512"] - max(0.1, share["avx512"] / 10)
+        print(
+            f"{layer.name:28} {' / '.join(algorithms):35} avx512 {share['avx512']:.2f}, "
+            f"avx2 {share['avx2']:.2f}{'  SHORT' if short else ''}",
+            flush=True,
+        )
+    report(shares, "lowest")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.calls")
-    parser.add_argument("what", choices=("overhead", "one_shot", "views"))
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("what", choices=("overhead", "one_shot", "views", "threads", "isas"))
+    parser.add_argument("--threads", type=int, help="default 1; of `threads` 2")
     parser.add_argument("--only", default="", help="a class or a part of a layer's name")
     options = parser.parse_args()
+    if options.threads is None:
+        options.threads = 2 if options.what == "threads" else 1
     if options.threads < 1:
         parser.error(f"--threads {options.threads} must be at least 1")
     if not named(options.only):
@@ -160,6 +226,10 @@ def main() -> int:
         overhead()
     elif options.what == "one_shot":
         one_shot(options.threads, options.only)
+    elif options.what == "threads":
+        threads_of(options.threads, options.only)
+    elif options.what == "isas":
+        isas(options.only)
     else:
         views(options.only)
     return 0
