@@ -37,13 +37,30 @@ CODES = {code: name for name, code in DTYPES.items() if name not in ("bool", "bf
 
 
 class Budget:
-    """The bytes that reading one file may still take: 100 times its size and 64 MiB in all."""
+    """The bytes that reading one file may still take: 100 times its size and 64 MiB in all.
 
-    __slots__ = ("left", "size")
+    `most`, where given, is what one part of it may unpack to, and the whole to twice as much.
+    """
 
-    def __init__(self, size: int) -> None:
+    __slots__ = ("left", "most", "size")
+
+    def __init__(self, size: int, most: int | None = None) -> None:
         self.size = size
+        self.most = most
         self.left = MOST_RATIO * size + SLACK_OF_FILE
+        if most is not None:
+            self.left = max(self.left, 2 * most + SLACK_OF_PART)
+
+    def unpack(self, packed: int, size: int, what: str) -> None:
+        """Refuse a part that would unpack to too much."""
+        if self.most is not None:
+            if size > self.most:
+                raise ValueError(f"{what} holds {size} bytes: more than max_bytes={self.most}")
+        elif size > MOST_RATIO * packed + SLACK_OF_PART:
+            raise ValueError(
+                f"{what} would unpack from {packed} to {size} bytes: more than {MOST_RATIO} times "
+                f"its size and {SLACK_OF_PART} are refused unless max_bytes= allows it"
+            )
 
     def take(self, count: int, what: str) -> None:
         """Use some of it up, or refuse."""
