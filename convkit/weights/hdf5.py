@@ -70,7 +70,7 @@ def read_hdf5(file: int, budget: Budget) -> Hdf5:
         clock.start()
         try:
             return _received(pipe, budget)
-        except _CutOff:
+        except _CutOffError:
             child.wait()
             how = f"ended with {child.returncode}" if clock.is_alive() else f"took {seconds} s"
             raise ValueError(f"broken: the process that read it {how}") from None
@@ -80,7 +80,7 @@ def read_hdf5(file: int, budget: Budget) -> Hdf5:
             child.wait()
 
 
-class _CutOff(Exception):
+class _CutOffError(Exception):
     """The child ended before it had said everything."""
 
 
@@ -128,7 +128,7 @@ def _received(pipe: BinaryIO, budget: Budget) -> Hdf5:
     return Hdf5(arrays, attributes)
 
 
-def _part(pipe: BinaryIO, most: int, array: np.ndarray[Any, Any] | None = None) -> Any:
+def _part(pipe: BinaryIO, most: int, array: Any = None) -> Any:
     """The next part, into the array where one is given; the child's problem is raised."""
     length = int.from_bytes(_bytes(pipe, bytearray(8)), "little")
     if length == PROBLEM:
@@ -148,6 +148,6 @@ def _bytes(pipe: BinaryIO, into: Any) -> Any:
     while got < len(view):
         count = pipe.readinto(view[got:])  # type: ignore[attr-defined]
         if not count:
-            raise _CutOff
+            raise _CutOffError
         got += count
     return into

@@ -34,7 +34,7 @@ MOST_TEXT = 16 << 20
 PROBLEM = (1 << 64) - 1
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """What stands in the file is not read."""
 
 
@@ -49,9 +49,9 @@ class Limits:
         stored = min(stored, self.size)
         if self.most is not None:
             if claimed > self.most:
-                raise Refused(f"{what} holds {claimed} bytes: more than max_bytes={self.most}")
+                raise RefusedError(f"{what} holds {claimed} bytes: more than max_bytes={self.most}")
         elif claimed > self.ratio * stored + self.slack:
-            raise Refused(
+            raise RefusedError(
                 f"{what} would unpack from {stored} to {claimed} bytes: more than {self.ratio} "
                 f"times its size and {self.slack} are refused unless max_bytes= allows it"
             )
@@ -72,7 +72,7 @@ class Survey:
         """Walk through a group. Links stay inside: soft and external ones are not followed."""
         h5 = self.h5py
         if depth > MOST_DEPTH:
-            raise Refused(f"group {path!a}: groups more than {MOST_DEPTH} deep")
+            raise RefusedError(f"group {path!a}: groups more than {MOST_DEPTH} deep")
         self._attributes(group, path)
         for name in group:
             inside = path + ("/" if path else "") + name.decode("utf-8", "replace")
@@ -81,21 +81,23 @@ class Survey:
             kind = group.links.get_info(name).type
             if kind != h5.h5l.TYPE_HARD:
                 word = {h5.h5l.TYPE_SOFT: "a soft", h5.h5l.TYPE_EXTERNAL: "an external"}
-                raise Refused(f"{inside!a} is {word.get(kind, 'an unknown')} link: not followed")
+                raise RefusedError(
+                    f"{inside!a} is {word.get(kind, 'an unknown')} link: not followed"
+                )
             member = h5.h5o.open(group, name)
             # Read as unsigned: h5py's address of an object is its place in the file.
             address = h5.h5o.get_info(member).addr
             if address in self.seen:
-                raise Refused(f"{inside!a} leads to an object that was read before")
+                raise RefusedError(f"{inside!a} leads to an object that was read before")
             self.seen.add(address)
             if len(self.seen) > MOST_OBJECTS:
-                raise Refused(f"{inside!a}: more than {MOST_OBJECTS} objects")
+                raise RefusedError(f"{inside!a}: more than {MOST_OBJECTS} objects")
             if isinstance(member, h5.h5g.GroupID):
                 self.group(member, inside, depth + 1)
             elif isinstance(member, h5.h5d.DatasetID):
                 self.dataset(member, inside)
             else:
-                raise Refused(f"{inside!a} is neither a group nor an array")
+                raise RefusedError(f"{inside!a} is neither a group nor an array")
 
     def _attributes(self, owner: Any, path: str) -> None:
         """The attributes of a group or dataset that Keras writes, texts and lists of texts."""
@@ -111,17 +113,17 @@ class Survey:
                 continue  # an empty list of names is stored as floats
             shape = attribute.shape
             if len(shape) > 1 or math.prod(shape) > MOST_OBJECTS:
-                raise Refused(f"attribute {name!a} of {path!a} has shape {shape}")
+                raise RefusedError(f"attribute {name!a} of {path!a} has shape {shape}")
             if not kind.is_variable_str() and kind.get_size() * math.prod(shape) > min(
                 self.limits.size, MOST_TEXT
             ):
-                raise Refused(f"attribute {name!a} of {path!a} is larger than the file")
+                raise RefusedError(f"attribute {name!a} of {path!a} is larger than the file")
             holder = h5.Group(owner) if isinstance(owner, h5.h5g.GroupID) else h5.Dataset(owner)
             value = holder.attrs[name]
             texts = [_text(item) for item in (value if shape else [value])]
             self.text += sum(map(len, texts)) + 64 * len(texts)
             if self.text > MOST_TEXT:
-                raise Refused(f"attributes of more than {MOST_TEXT} bytes")
+                raise RefusedError(f"attributes of more than {MOST_TEXT} bytes")
             found[name] = texts if shape else texts[0]
         if found:
             self.attributes[path] = found
@@ -131,22 +133,22 @@ class Survey:
         what = f"array {path!a}"
         shape = dataset.shape
         if shape is None or len(shape) > 32:
-            raise Refused(f"{what} has no shape of at most 32 sizes")
+            raise RefusedError(f"{what} has no shape of at most 32 sizes")
         self._attributes(dataset, path)
         dtype, size = self._dtype(dataset, path, what)
         claimed = size * math.prod(max(extent, 1) for extent in shape)
         if claimed >= MOST_BYTES:
-            raise Refused(f"{what} has shape {shape}: more than memory can hold")
+            raise RefusedError(f"{what} has shape {shape}: more than memory can hold")
         plist = dataset.get_create_plist()
         layout = plist.get_layout()
         if layout == self.h5py.h5d.VIRTUAL:
-            raise Refused(f"{what} is virtual: its elements lie in other files")
+            raise RefusedError(f"{what} is virtual: its elements lie in other files")
         if plist.get_external_count():
-            raise Refused(f"{what} lies in another file")
+            raise RefusedError(f"{what} lies in another file")
         for index in range(plist.get_nfilters()):
             number, _, _, name = plist.get_filter(index)
             if number not in FILTERS:
-                raise Refused(
+                raise RefusedError(
                     f"{what} is packed by filter {number} ({name[:40]!a}): expected gzip, shuffle "
                     "or fletcher32"
                 )
@@ -154,7 +156,7 @@ class Survey:
         if 0 not in shape:
             self.limits.check(what, stored, claimed)
             if layout != self.h5py.h5d.CHUNKED and claimed > self.limits.size:
-                raise Refused(f"{what} claims {claimed} bytes of a file of {self.limits.size}")
+                raise RefusedError(f"{what} claims {claimed} bytes of a file of {self.limits.size}")
         if layout == self.h5py.h5d.CHUNKED:
             self.limits.check(f"a chunk of {what}", stored, size * math.prod(plist.get_chunk()))
         self.datasets.append((path, dataset, dtype, shape))
@@ -172,7 +174,7 @@ class Survey:
             dtype = kind.dtype
             if dtype.kind in "fiub" and dtype.itemsize <= 8:
                 return dtype.name, dtype.itemsize
-        raise Refused(f"{what} does not hold plain numbers")
+        raise RefusedError(f"{what} does not hold plain numbers")
 
     def table(self) -> bytes:
         """What is sent first."""
@@ -192,26 +194,31 @@ class Survey:
                 if 0 not in shape:
                     dataset.read(self.h5py.h5s.ALL, self.h5py.h5s.ALL, array, memory)
             except MemoryError:
-                raise Refused(f"array {path!a} takes more memory than the file justifies") from None
+                raise RefusedError(
+                    f"array {path!a} takes more memory than the file justifies"
+                ) from None
             except Exception as error:  # noqa: BLE001  h5py gives what the library says
-                raise Refused(f"array {path!a} cannot be read: {_line(error)}") from None
+                raise RefusedError(f"array {path!a} cannot be read: {_line(error)}") from None
             yield array
 
 
-def survey(h5py: Any, name: bytes, limits: Limits) -> Survey:
-    """What a file holds; Refused where that is not plain arrays in groups."""
+def survey(h5py: Any, file: Any, limits: Limits) -> Survey:
+    """What an open file holds; RefusedError where that is not plain arrays in groups."""
     found = Survey(h5py, limits)
     try:
-        with_links = h5py.h5f.open(name, h5py.h5f.ACC_RDONLY)
-        found.group(h5py.h5g.open(with_links, b"/"), "")
-    except Refused:
+        # Through the descriptor, not a name: there is no other file that a name could lead to.
+        access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+        access.set_fileobj_driver(h5py.h5fd.fileobj_driver, file)
+        opened = h5py.h5f.open(b"file", h5py.h5f.ACC_RDONLY, fapl=access)
+        found.group(h5py.h5g.open(opened, b"/"), "")
+    except RefusedError:
         raise
     except MemoryError:
-        raise Refused("it asks for more memory than its size justifies") from None
+        raise RefusedError("it asks for more memory than its size justifies") from None
     except RecursionError:
-        raise Refused("its groups are nested too deep") from None
+        raise RefusedError("its groups are nested too deep") from None
     except Exception as error:  # noqa: BLE001  h5py gives what the library says
-        raise Refused(f"no HDF5 file, or a broken one: {_line(error)}") from None
+        raise RefusedError(f"no HDF5 file, or a broken one: {_line(error)}") from None
     return found
 
 
@@ -250,7 +257,7 @@ def send(pipe: Any, part: Any) -> None:
 def main(request: dict[str, Any]) -> None:
     """Read the file open at `request["file"]` and write it to the pipe."""
     sys.path += request["path"]
-    import h5py
+    import h5py  # type: ignore[import-untyped]
     import numpy
 
     size = os.fstat(request["file"]).st_size
@@ -259,17 +266,17 @@ def main(request: dict[str, Any]) -> None:
     # The library's own tables, and the attributes.
     limit(request["seconds"], (32 << 20) + min(size, 64 << 20))
     try:
-        found = survey(h5py, b"/proc/self/fd/%d" % request["file"], limits)
+        found = survey(h5py, os.fdopen(request["file"], "rb", buffering=0), limits)
         if sum(found.sizes) > request["total"]:
-            raise Refused(
-                f"its arrays would take {sum(found.sizes)} bytes: more than its {size} bytes justify"
+            raise RefusedError(
+                f"its arrays would take {sum(found.sizes)} bytes: more than {size} bytes justify"
             )
         # An array, and beside it a chunk packed and unpacked.
         limit(request["seconds"], (32 << 20) + 3 * max(found.sizes, default=0))
         send(pipe, found.table())
         for array in found.arrays(numpy):
             send(pipe, memoryview(array.reshape(-1).view("u1")))
-    except Refused as refusal:
+    except RefusedError as refusal:
         pipe.write(struct.pack("<Q", PROBLEM))
         send(pipe, str(refusal).encode("utf-8", "replace"))
     pipe.flush()

@@ -163,15 +163,11 @@ def _keras3(tree: Hdf5, config: dict[str, Any] | None) -> Parts:
         if GENERATOR in parts or "vars" not in parts:
             continue
         groups, number = parts[: parts.index("vars")], parts[-1]
-        own = tree.attributes.get("/".join([*groups, "vars"]), {}).get("name")
-        own = own or tree.attributes.get("/".join(groups), {}).get("name")
-        steps = [group for group in groups if group not in CONTAINERS]
-        if own and len(steps) == 1:
-            name = str(own)
-        else:
-            name = "/".join(
-                named.get("/".join(steps[: i + 1]), step) for i, step in enumerate(steps)
-            )
+        name = "/".join(
+            _own_name(tree, groups[: i + 1]) or named.get("/".join(groups[1 : i + 1]), group)
+            for i, group in enumerate(groups)
+            if group not in CONTAINERS
+        )
         found = layers.setdefault(name, {})
         if number in found:
             raise ValueError(f"two layers are called {shown(name)}")
@@ -187,6 +183,12 @@ def _keras3(tree: Hdf5, config: dict[str, Any] | None) -> Parts:
         f"{layer}/{w}": array for layer, found in layers.items() for w, array in found.items()
     }
     return layers, weights
+
+
+def _own_name(tree: Hdf5, groups: list[str]) -> str | None:
+    """The layer's name, which newer versions of Keras 3 write beside its weights."""
+    name = tree.attributes.get("/".join([*groups, "vars"]), {}).get("name")
+    return name if isinstance(name, str) else None
 
 
 def _by_number(path: str) -> list[tuple[int, str]]:

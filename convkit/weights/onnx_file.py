@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from convkit.weights import Weights, explained, regular
 from convkit.weights.bounds import Budget, shown
