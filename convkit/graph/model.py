@@ -25,28 +25,32 @@ from convkit.graph.passes import PASSES
 from convkit.graph.tune import Tuned
 from convkit.problem import integer, one_of, shape_of
 from convkit.select import request
-from convkit.weights import load_weights
 
 #: Compiled programs that calling a model keeps.
 KEPT = 8
 
-#: What frameworks' wrappers put before the names of the network they wrap.
-PREFIXES = ("module.", "model.", "_orig_mod.")
-#: Counters that training keeps beside the weights.
-IGNORED = "num_batches_tracked"
-
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What `Model.load` did: names set, names the file lacks, and names the network lacks."""
+    """What `Model.load` did: names set, names the file lacks, and names the network lacks.
+
+    `by_alias` and `by_structure` are those of `loaded` whose names in the file are others: another
+    framework's, known to us, or any, taken in the order of the layers. The rest have the network's
+    own names. `unexpected` includes side classifiers that the network was built without.
+    """
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
+    by_alias: tuple[str, ...] = ()
+    by_structure: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        ways = [f"{len(self.by_alias)} by alias"] if self.by_alias else []
+        ways += [f"{len(self.by_structure)} by structure"] if self.by_structure else []
+        how = f" ({', '.join(ways)})" if ways else ""
         return (
-            f"{len(self.loaded)} loaded, {len(self.missing)} missing, "
+            f"{len(self.loaded)} loaded{how}, {len(self.missing)} missing, "
             f"{len(self.unexpected)} unexpected"
         )
 
@@ -268,20 +272,24 @@ class Model:
     ) -> LoadReport:
         """Set the weights.
 
-        Names are those of `state_dict`; prefixes such as `module.` are dropped and
-        `num_batches_tracked` is ignored. Floats of another width are converted.
+        Names are those of `state_dict`, or Keras' ("conv1/kernel:0"), whose layouts are converted;
+        prefixes such as `module.` are dropped and `num_batches_tracked` is ignored. Names that
+        another framework gives this network are known where docs/models.md says so. Where most
+        names are others, the layers are taken in their order, if each has the shapes of the
+        network's and there is one way to do so. Floats of another width are converted.
 
         Parameters
         ----------
         source : path or mapping
             A file that `convkit.load_weights` reads, or name -> array.
         strict : bool
-            Whether every weight must be there, and nothing else. A wrong shape is always an error.
+            Whether every weight must be there, and nothing else but classifiers at the side. A
+            wrong shape is always an error.
 
         Returns
         -------
         LoadReport
-            The names that were loaded, missing and unexpected.
+            The names that were loaded, missing and unexpected, and how they were found.
 
         Raises
         ------
@@ -295,40 +303,26 @@ class Model:
         >>> print(model.load(model.state_dict()))
         10 loaded, 0 missing, 0 unexpected
         """
-        if isinstance(source, Mapping):
-            given, place = dict(source), "weights"
-        else:
-            given, place = dict(load_weights(source)), os.fspath(source)
-        wanted = self._graph.weights
-        taken: dict[str, np.ndarray[Any, Any]] = {}
-        unexpected: list[str] = []
-        wrong: list[str] = []
-        for full, value in given.items():
-            name = _known_name(full, wanted)
-            if name is None:
-                if not str(full).endswith(IGNORED):
-                    unexpected.append(str(full))
-            elif name in taken:
-                wrong.append(f"{full} stands twice, with and without a prefix")
-            else:
-                # A copy: later changes of the caller's array do not reach the model.
-                array = np.array(value)
-                problem = _misfit(array, wanted[name])
-                if problem:
-                    wrong.append(f"{full} {problem}")
-                taken[name] = (
-                    array if problem else array.astype(wanted[name].dtype, "C", copy=False)
-                )
-                taken[name].flags.writeable = False
-        missing = [name for name in wanted if name not in taken]
-        if wrong or (strict and (missing or unexpected)):
-            parts = [f"wrong: {'; '.join(wrong)}"] if wrong else []
+        from convkit.weights.matching import match_source
+
+        found = match_source(self._graph, source)
+        missing = [name for name in self._graph.weights if name not in found.taken]
+        if found.wrong or (strict and (missing or found.left)):
+            parts = [f"wrong: {'; '.join(found.wrong)}"] if found.wrong else []
             parts += [f"missing: {', '.join(missing)}"] if missing and strict else []
-            parts += [f"unexpected: {', '.join(unexpected)}"] if unexpected and strict else []
+            parts += [f"unexpected: {', '.join(found.left)}"] if found.left and strict else []
+            parts += [f"by the order of the layers: {found.reason}"] if found.reason else []
+            place = "weights" if isinstance(source, Mapping) else os.fspath(source)
             raise ValueError(f"{place} does not fit {self._graph.name}: {'. '.join(parts)}")
-        self._weights = {**self._weights, **taken}
+        self._weights = {**self._weights, **found.taken}
         self._forget()
-        return LoadReport(tuple(taken), tuple(missing), tuple(unexpected))
+        return LoadReport(
+            tuple(found.taken),
+            tuple(missing),
+            (*found.left, *found.side),
+            tuple(found.by_alias),
+            tuple(found.by_structure),
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights, graph, preset and labels into one file that `convkit.load` reads.
@@ -367,26 +361,6 @@ class Model:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget()
-
-
-def _known_name(full: object, wanted: Mapping[str, Weight]) -> str | None:
-    """The network's name of a weight of the file, prefixes dropped where needed."""
-    name = full if isinstance(full, str) else ""
-    while name not in wanted:
-        prefix = next((p for p in PREFIXES if name.startswith(p)), None)
-        if prefix is None:
-            return None
-        name = name[len(prefix) :]
-    return name
-
-
-def _misfit(array: np.ndarray[Any, Any], weight: Weight) -> str:
-    """Why an array is not this weight; empty if it is."""
-    if array.dtype.kind != "f":
-        return f"has dtype {array.dtype}, expected {weight.dtype}"
-    if array.shape != weight.shape:
-        return f"has shape {array.shape}, expected {weight.shape}"
-    return ""
 
 
 def _random(weight: Weight, seed: int) -> np.ndarray[Any, Any]:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,10 @@ class KerasFile:
     config: dict[str, Any] | None
     layers: dict[str, dict[str, np.ndarray[Any, Any]]]
     weights: Weights
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Layer -> its config, for the layers that the model lists."""
+        return {name: config for _, name, config in _listed(self.config)}
 
 
 def read_keras(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> KerasFile:
@@ -198,19 +203,26 @@ def _by_number(path: str) -> list[tuple[int, str]]:
 
 def _named_by_class(config: dict[str, Any] | None) -> dict[str, str]:
     """Group of Keras 3 -> name of the layer: conv2d, conv2d_1, ... in the order of the config."""
-    inside = config.get("config") if config else None
-    listed = inside.get("layers") if isinstance(inside, dict) else None
     found: dict[str, str] = {}
     counts: Counter[str] = Counter()
+    for kind, name, _ in _listed(config):
+        snake = _snake(kind)
+        found[f"{snake}_{counts[snake]}" if counts[snake] else snake] = name
+        counts[snake] += 1
+    return found
+
+
+def _listed(config: dict[str, Any] | None) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(class, name, config) of the layers of a model."""
+    inside = config.get("config") if config else None
+    # The first versions of Keras list the layers of a Sequential bare.
+    listed = inside.get("layers") if isinstance(inside, dict) else inside
     for layer in listed if isinstance(listed, list) else []:
         if not isinstance(layer, dict) or not isinstance(layer.get("config"), dict):
             continue
         kind, name = layer.get("class_name"), layer["config"].get("name", layer.get("name"))
         if isinstance(kind, str) and isinstance(name, str):
-            snake = _snake(kind)
-            found[f"{snake}_{counts[snake]}" if counts[snake] else snake] = name
-            counts[snake] += 1
-    return found
+            yield kind, name, layer["config"]
 
 
 def _snake(name: str) -> str:

@@ -30,10 +30,7 @@ NUMBERED = {
     "separable": ("depthwise_kernel", "pointwise_kernel", "bias"),
 }
 #: Operations that leave each element where it is, so that the order before them is that after.
-IN_PLACE = (
-    "dropout", "batch_norm", "relu", "relu6", "clip", "leaky_relu", "elu", "sigmoid", "tanh",
-    "hardsigmoid", "hardswish", "silu", "gelu", "activation",
-)  # fmt: skip
+IN_PLACE = ("identity", "activation", "clip", "swish", "batch_norm")
 
 
 class Part(NamedTuple):
@@ -93,7 +90,7 @@ def flattened(graph: Graph) -> dict[str, Shape]:
     return found
 
 
-def converted(array: Array, role: str, node: Node, wanted: Shape, order: Shape | None) -> Array:
+def converted(array: Array, role: str, node: Node, wanted: Shape, order: Shape | None) -> Any:
     """An array of Keras in the network's layout; unchanged where there is none that fits.
 
     `order` is the (c, h, w) of the flatten before the node.
@@ -117,7 +114,7 @@ def converted(array: Array, role: str, node: Node, wanted: Shape, order: Shape |
     return _reordered(array, order) if node.op == "batch_norm" and array.ndim == 1 else array
 
 
-def _reordered(array: Array, order: Shape | None) -> Array:
+def _reordered(array: Array, order: Shape | None) -> Any:
     """The first axis, which counts (h, w, c), in the order (c, h, w)."""
     if order is None or len(array) != np.prod(order):
         return array
