@@ -126,6 +126,18 @@ def test_runs_on_random_weights(name):
     np.testing.assert_allclose(model(x[1:]), y[1:], rtol=0, atol=1e-5 * abs(y).max())
 
 
+@pytest.mark.parametrize(
+    "name", ["alexnet", "alexnet_paper", "zfnet", "vgg11_lrn", "vgg16_c", "googlenet_paper",
+             "squeezenet1_0", "squeezenet1_1"],
+)  # fmt: skip
+def test_every_layer_but_the_last_has_its_relu(name):
+    """SqueezeNet's last layer is a convolution, which has one too."""
+    nodes = [n for n in convkit.models.build(name).graph.nodes if n.parameters]
+    *inner, last = [n.keywords["activation"] for n in nodes]
+    assert set(inner) == {"relu"}
+    assert last == ("relu" if name.startswith("squeezenet") else None)
+
+
 # LeNet-5
 
 
@@ -384,6 +396,14 @@ def test_costs_of_an_inception_branch():
     assert macs(b.model(b.conv2d(narrow, 32, 5, padding=2))) == 2_408_448 + 10_035_200
     pooled = b.model(b.conv2d(b.input, 32, 1))
     assert (macs(pooled), pooled.graph.parameters) == (4_816_896, 6_176)
+
+
+@pytest.mark.parametrize("name", ["squeezenet1_0", "squeezenet1_1"])
+def test_a_fire_module_puts_its_1x1_filters_first(name):
+    model = convkit.models.build(name)
+    ends = ["features.4.expand1x1", "features.4.expand3x3"]
+    assert read_by(model, "features.4") == ends
+    assert [read_by(model, end) for end in ends] == [["features.4.squeeze"]] * 2
 
 
 def test_names_of_squeezenet_are_torchvisions():
