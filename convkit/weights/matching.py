@@ -95,12 +95,12 @@ def match(
     parts: list[Part],
     *,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
-    ordered: bool = True,
+    ordered: bool | None = None,
 ) -> Matched:
     """Find each weight of the graph among the parts of a file.
 
     `settings` are the configs of Keras' layers by name. `ordered` = the parts stand in the order
-    in which the network computes, as far as the file's format can say.
+    in which the network computes; None = nobody knows, and sorted names then say nothing.
     """
     network = _Network(graph)
     wrong: list[str] = []
@@ -254,7 +254,9 @@ def _complete(matched: Matched, parts: list[Part], network: _Network) -> None:
 # By structure
 
 
-def _by_structure(matched: Matched, parts: list[Part], network: _Network, ordered: bool) -> None:
+def _by_structure(
+    matched: Matched, parts: list[Part], network: _Network, ordered: bool | None
+) -> None:
     """Take the file's layers for the network's in order, if all fit and there is one way only."""
     parts = [part for part in parts if not SIDE.match(_bare(part.full))]
     layers = list(_units(parts))
@@ -263,8 +265,9 @@ def _by_structure(matched: Matched, parts: list[Part], network: _Network, ordere
         matched.reason = f"{len(layers)} layers there, {len(nodes)} here"
         return
     names = [layer[0].layer for layer in layers]
-    by_name = names == sorted(names) and len(names) > 2
-    if by_name or not ordered:
+    if ordered is None:
+        ordered = names != sorted(names) or len(names) < 2
+    if not ordered:
         fits = [_only_fit(layer, nodes, network) for layer in layers]
     else:
         fits = [_fit(layer, node, network) for layer, node in zip(layers, nodes, strict=True)]
