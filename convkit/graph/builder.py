@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, overload
+
+import numpy as np
 
 from convkit.epilogue import ActivationLike
-from convkit.graph.ir import Graph, Node, Shape, Value, Weight
-from convkit.graph.model import Model
-from convkit.graph.ops import OPS
+from convkit.graph.ir import Value, Weight
 from convkit.graph.ops.convolution import conv2d_weights, linear_weights
-from convkit.problem import DTYPES, PaddingLike, PairLike, integer, one_of, pair
+from convkit.graph.writer import Writer
+from convkit.problem import PaddingLike, PairLike, integer, one_of, padding_sides, pair
 
 
-class Builder:
+class Builder(Writer):
     """Write a network.
 
     Each method adds a node and returns the value it makes; `model` ends it. Convolutions, linear
@@ -36,24 +37,6 @@ class Builder:
     >>> print(model.graph.outputs[0])
     1x10
     """
-
-    def __init__(
-        self, input_shape: Sequence[int], *, dtype: str = "float32", name: str = "network"
-    ) -> None:
-        if not isinstance(input_shape, (tuple, list)):
-            raise TypeError(f"input_shape={input_shape!r} must be a tuple (c, h, w) or (c,)")
-        if len(input_shape) not in (1, 3):
-            raise ValueError(f"input_shape={tuple(input_shape)} must be (c, h, w) or (c,)")
-        shape = tuple(integer("input_shape", size, least=1) for size in input_shape)
-        self._name = name
-        self._input = Value("input", (1, *shape), one_of("dtype", dtype, DTYPES))
-        self._nodes: list[Node] = []
-        self._values = {"input": self._input}
-
-    @property
-    def input(self) -> Value:
-        """The network's input."""
-        return self._input
 
     # Layers with weights
 
@@ -81,6 +64,34 @@ class Builder:
         return self._add(
             "conv2d", name, (x,), {"weight": shape, **({"bias": (k,)} if bias else {})},
             stride=stride, padding=padding, padding_mode=padding_mode, dilation=dilation,
+            groups=groups, activation=activation,
+        )  # fmt: skip
+
+    def conv_transpose2d(
+        self,
+        x: Value,
+        filters: int,
+        kernel: PairLike,
+        *,
+        stride: PairLike = 1,
+        padding: PaddingLike = 0,
+        output_padding: PairLike = 0,
+        dilation: PairLike = 1,
+        groups: int = 1,
+        bias: bool = True,
+        activation: ActivationLike = None,
+        name: str | None = None,
+    ) -> Value:
+        """Convolve transposed; the keywords are those of `convkit.conv_transpose2d`. Weights:
+        weight (c, filters / groups, r, s), bias."""
+        self._check(x)
+        k, g = integer("filters", filters, least=1), integer("groups", groups, least=1)
+        if k % g:
+            raise ValueError(f"groups={g} must divide the {k} filters")
+        shape = (x.sizes[1], k // g, *pair("kernel", kernel, least=1))
+        return self._add(
+            "conv_transpose2d", name, (x,), {"weight": shape, **({"bias": (k,)} if bias else {})},
+            stride=stride, padding=padding, output_padding=output_padding, dilation=dilation,
             groups=groups, activation=activation,
         )  # fmt: skip
 
@@ -116,8 +127,50 @@ class Builder:
         weights = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (x.sizes[1],))
         return self._add("batch_norm", name, (x,), weights, eps=eps, activation=activation)
 
+    def affine(self, x: Value, *, name: str | None = None) -> Value:
+        """Multiply each channel by a number and add another. Weights: gain, bias (c, 1, 1)."""
+        self._check(x)
+        name = self._free_name("affine", name)
+        shape = (x.sizes[1], *(1,) * (len(x.sizes) - 2))
+        gain = Weight(f"{name}.gain", shape, x.dtype, role="gain")
+        bias = Weight(f"{name}.bias", shape, x.dtype, role="bias")
+        (scaled,) = self._append("mul", self._free_name("", f"{name}.scaled"), (x, gain), {})
+        return self._append("add", name, (scaled, bias), {})[0]
+
+    def rbf(self, x: Value, features: int, *, codes: Any = None, name: str | None = None) -> Value:
+        """Squared distance of x (c,) to `features` fixed codes: sum of (x - code)^2.
+
+        Buffer: codes (features, c), which no training changes; random +1 and -1 unless given.
+        """
+        self._check(x)
+        if len(x.sizes) != 2:
+            raise ValueError(f"rbf needs (n, c), but {x.name} has shape {x.sizes}")
+        name = self._free_name("rbf", name)
+        shape = (integer("features", features, least=1), x.sizes[1])
+        if codes is None:
+            codes = np.random.default_rng(0).choice((-1.0, 1.0), shape)
+        array = np.array(codes, x.dtype)
+        if array.shape != shape:
+            raise ValueError(f"codes has shape {array.shape}, expected {shape}")
+        array.flags.writeable = False
+        buffer = Weight(f"{name}.codes", shape, x.dtype, role="codes")
+        self._fixed[buffer.name] = array
+        row = self.reshape(x, (1, x.sizes[1]), name=f"{name}.row")
+        (apart,) = self._append("sub", self._free_name("", f"{name}.apart"), (row, buffer), {})
+        return self._append("reduce_sum_square", name, (apart,), {"axes": (2,), "keepdims": 0})[0]
+
     # Pooling
 
+    @overload
+    def max_pool2d(
+        self, x: Value, kernel: PairLike, *, stride: PairLike | None = ..., padding: PairLike = ...,
+        ceil_mode: bool = ..., return_indices: Literal[False] = ..., name: str | None = ...,
+    ) -> Value: ...  # fmt: skip
+    @overload
+    def max_pool2d(
+        self, x: Value, kernel: PairLike, *, stride: PairLike | None = ..., padding: PairLike = ...,
+        ceil_mode: bool = ..., return_indices: Literal[True], name: str | None = ...,
+    ) -> tuple[Value, Value]: ...  # fmt: skip
     def max_pool2d(
         self,
         x: Value,
@@ -126,12 +179,45 @@ class Builder:
         stride: PairLike | None = None,
         padding: PairLike = 0,
         ceil_mode: bool = False,
+        return_indices: bool = False,
+        name: str | None = None,
+    ) -> Value | tuple[Value, Value]:
+        """Take the maximum of each window; the stride is the kernel unless given.
+
+        With `return_indices` also where in the plane each maximum was, for `max_unpool2d`.
+        """
+        keywords: dict[str, Any] = {
+            "kernel": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode,
+        }  # fmt: skip
+        if not return_indices:
+            return self._add("max_pool2d", name, (x,), {}, **keywords)
+        self._check(x)
+        name = self._free_name("max_pool2d", name)
+        places = self._free_name("", f"{name}.indices")
+        keywords["indices"] = "rows"
+        y, indices = self._append("max_pool2d", name, (x,), keywords, (places,))
+        return y, indices
+
+    def max_unpool2d(
+        self,
+        x: Value,
+        indices: Value,
+        kernel: PairLike,
+        *,
+        stride: PairLike | None = None,
+        padding: PairLike = 0,
+        output_size: PairLike | None = None,
         name: str | None = None,
     ) -> Value:
-        """Take the maximum of each window; the stride is the kernel unless given."""
+        """Put each value back where its maximum was, zeros elsewhere."""
+        size = (
+            {}
+            if output_size is None
+            else {"output_size": pair("output_size", output_size, least=1)}
+        )
         return self._add(
-            "max_pool2d", name, (x,), {}, kernel=kernel, stride=stride, padding=padding,
-            ceil_mode=ceil_mode,
+            "max_unpool2d", name, (x, indices), {}, kernel=kernel, stride=stride, padding=padding,
+            **size,
         )  # fmt: skip
 
     def avg_pool2d(
@@ -154,6 +240,25 @@ class Builder:
     def global_avg_pool2d(self, x: Value, *, name: str | None = None) -> Value:
         """Take the mean of each channel: (c, 1, 1)."""
         return self._add("global_avg_pool2d", name, (x,), {})
+
+    def global_max_pool2d(self, x: Value, *, name: str | None = None) -> Value:
+        """Take the maximum of each channel: (c, 1, 1)."""
+        return self._add("global_max_pool2d", name, (x,), {})
+
+    def local_response_norm(
+        self,
+        x: Value,
+        size: int = 5,
+        *,
+        alpha: float = 1e-4,
+        beta: float = 0.75,
+        k: float = 2.0,
+        name: str | None = None,
+    ) -> Value:
+        """Divide by (k + alpha mean of the squares of `size` neighbouring channels)^beta."""
+        return self._add(
+            "local_response_norm", name, (x,), {}, size=size, alpha=alpha, beta=beta, k=k
+        )
 
     # Element by element
 
@@ -213,6 +318,19 @@ class Builder:
         """x + y, two values of one shape: a residual connection."""
         return self._add("add", name, (x, y), {}, activation=activation)
 
+    def multiply(self, x: Value, y: Value, *, name: str | None = None) -> Value:
+        """x y; sizes of 1 are repeated: (c, 1, 1) weighs the channels of (c, h, w)."""
+        return self._add("mul", name, (x, y), {})
+
+    def scale(self, x: Value, factor: float, *, name: str | None = None) -> Value:
+        """x times a number that belongs to the network's definition."""
+        self._check(x)
+        if isinstance(factor, bool) or not isinstance(factor, (int, float)):
+            raise TypeError(f"factor={factor!r} must be a number")
+        name = self._free_name("scale", name)
+        number = self._constant(self._free_name("", f"{name}.factor"), np.array(factor, x.dtype))
+        return self._append("mul", name, (x, number), {})[0]
+
     def softmax(
         self, x: Value, *, axis: int = -1, b: float = 1.0, name: str | None = None
     ) -> Value:
@@ -236,74 +354,68 @@ class Builder:
         """All numbers of an image in one row."""
         return self._add("flatten", name, (x,), {}, axis=1)
 
+    def reshape(self, x: Value, shape: Sequence[int], *, name: str | None = None) -> Value:
+        """The numbers of an image, in their order, as another shape (without the batch)."""
+        self._check(x)
+        sizes = tuple(integer("shape", size, least=1) for size in shape)
+        return self._add("reshape", name, (x,), {}, shape=(0, *sizes))
+
+    def concat(self, values: Sequence[Value], *, axis: int = 1, name: str | None = None) -> Value:
+        """Values side by side along an axis (counted with the batch as axis 0): channels."""
+        if isinstance(values, Value) or not values:
+            raise TypeError(f"values={values!r} must be a list of values")
+        return self._add("concat", name, tuple(values), {}, axis=axis)
+
+    def take_channels(self, x: Value, indices: Sequence[int], *, name: str | None = None) -> Value:
+        """The channels of these indices, in this order."""
+        self._check(x)
+        name = self._free_name("take_channels", name)
+        numbers = np.array([integer("indices", index, least=0) for index in indices], np.int64)
+        chosen = self._constant(self._free_name("", f"{name}.indices"), numbers)
+        return self._append("gather", name, (x, chosen), {"axis": 1})[0]
+
+    def upsample2d(
+        self, x: Value, factor: PairLike, *, mode: str = "nearest", name: str | None = None
+    ) -> Value:
+        """Enlarge images by whole factors; mode "nearest" or "bilinear" (half-pixel centres)."""
+        kind = one_of("mode", mode, ("nearest", "bilinear"))
+        scales = tuple(float(size) for size in pair("factor", factor, least=1))
+        return self._add(
+            "resize", name, (x,), {}, axes=(2, 3), scales=scales,
+            mode="nearest" if kind == "nearest" else "linear", coordinates="half_pixel",
+            rounding="round_prefer_floor",
+        )  # fmt: skip
+
+    def pad2d(
+        self, x: Value, padding: PaddingLike, *, value: float = 0.0, name: str | None = None
+    ) -> Value:
+        """Rows and columns of one value around images; `padding` as of conv2d, in pixels."""
+        self._check(x)
+        top, bottom, left, right = padding_sides(padding, (1, 1), (1, 1), (1, 1), (1, 1))
+        return self._add(
+            "pad", name, (x,), {}, pads=(top, left, bottom, right), axes=(2, 3), value=value
+        )
+
+    def crop2d(
+        self, x: Value, top: int, left: int, height: int, width: int, *, name: str | None = None
+    ) -> Value:
+        """A window of the images."""
+        self._check(x)
+        h, w = x.sizes[2:]
+        first, begin = integer("top", top, least=0), integer("left", left, least=0)
+        rows, columns = integer("height", height, least=1), integer("width", width, least=1)
+        if first + rows > h or begin + columns > w:
+            raise ValueError(
+                f"a window of {rows}x{columns} at ({first}, {begin}) is not inside {x.name} of "
+                f"{h}x{w}"
+            )
+        return self._add(
+            "slice", name, (x,), {}, axes=(2, 3), starts=(first, begin),
+            ends=(first + rows, begin + columns),
+        )  # fmt: skip
+
     def pad_channels(
         self, x: Value, before: int, after: int, *, stride: int = 1, name: str | None = None
     ) -> Value:
         """Every stride-th row and column, with channels of zeros before and after."""
         return self._add("pad_channels", name, (x,), {}, before=before, after=after, stride=stride)
-
-    # The end
-
-    def model(self, output: Value | Sequence[Value], *, seed: int = 0) -> Model:
-        """The network that makes this value, or these; nodes they do not need are left out.
-
-        `seed` is that of the random weights a model has until it loads others.
-        """
-        outputs = (output,) if isinstance(output, Value) else tuple(output)
-        if not outputs:
-            raise ValueError("output=() must be a value or several")
-        for value in outputs:
-            self._check(value)
-        whole = Graph(self._name, (self._input,), tuple(self._nodes), outputs)
-        graph = whole.but(whole.nodes)
-        return Model(graph, seed=integer("seed", seed, least=0))
-
-    def _add(
-        self,
-        op: str,
-        name: str | None,
-        inputs: tuple[Value, ...],
-        weights: Mapping[str, Shape],
-        **keywords: Any,
-    ) -> Value:
-        """Check and append a node; settings are frozen, lists in them become tuples."""
-        for value in inputs:
-            self._check(value)
-        name = self._free_name(op, name)
-        dtype = inputs[0].dtype
-        owned = tuple(
-            Weight(f"{name}.{role}", shape, dtype, role=role) for role, shape in weights.items()
-        )
-        settings = tuple((key, _frozen(value)) for key, value in keywords.items())
-        read = (*inputs, *owned)
-        ((shape, dtype),) = OPS[op].infer(read, [None] * len(read), dict(settings))
-        output = Value(name, shape, dtype)
-        self._nodes.append(Node(op, name, read, (output,), settings))
-        self._values[name] = output
-        return output
-
-    def _free_name(self, op: str, name: str | None) -> str:
-        if name is None:
-            number = 1
-            while f"{op}_{number}" in self._values:
-                number += 1
-            return f"{op}_{number}"
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"name={name!r} must be a string that is not empty")
-        if name in self._values:
-            raise ValueError(f"name={name!r} is taken: expected one for each node")
-        return name
-
-    def _check(self, value: Value) -> None:
-        if not isinstance(value, Value):
-            raise TypeError(
-                f"a {type(value).__name__} was given: expected a value, such as b.input or what "
-                f"b.conv2d returns"
-            )
-        if self._values.get(value.name) is not value:
-            raise ValueError(f"value {value.name!r} is not of this builder")
-
-
-def _frozen(value: Any) -> Any:
-    """Lists inside settings as tuples, so that a node cannot be changed from outside."""
-    return tuple(_frozen(item) for item in value) if isinstance(value, (list, tuple)) else value

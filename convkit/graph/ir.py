@@ -58,7 +58,7 @@ class Weight(Value):
     @property
     def trained(self) -> bool:
         """Whether training sets it, and so whether it counts as parameters."""
-        return self.role in ("weight", "bias")
+        return self.role in ("weight", "bias", "gain")
 
 
 @dataclass(frozen=True, slots=True)

@@ -394,7 +394,8 @@ def _random(weight: Weight, seed: int) -> np.ndarray[Any, Any]:
 
     Each weight has a generator of its own, so that it does not depend on the others.
     """
-    if weight.role == "running_var" or (weight.role == "weight" and len(weight.sizes) == 1):
+    ones = weight.role in ("running_var", "gain")
+    if ones or (weight.role == "weight" and len(weight.sizes) == 1):
         array = np.ones(weight.sizes, weight.dtype)
     elif weight.role == "weight":
         generator = np.random.default_rng([seed, zlib.crc32(weight.name.encode())])
