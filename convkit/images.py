@@ -108,7 +108,7 @@ def prepare(
         raise ValueError(f"channels={channels!r} must be 3 or 1")
     if channels == 1 and preset in ("imagenet", "caffe"):
         raise ValueError(f"channels=1: preset={preset!r} is of 3 channels")
-    ready = []
+    ready: list[Array] = []
     for picture in _pictures(images, bgr):
         if target is not None:
             kept = region(picture, target) if crop else picture
@@ -137,7 +137,7 @@ def _size(size: SupportsIndex | Sequence[int]) -> Size:
         return integer("size", size[0], least=1), integer("size", size[1], least=1)
     if isinstance(size, (str, bytes)) or not hasattr(size, "__index__"):
         raise TypeError(f"size={size!r} must be an integer or a pair (height, width)")
-    side = integer("size", operator.index(size), least=1)
+    side = integer("size", operator.index(size), least=1)  # type: ignore[arg-type]
     return side, side
 
 
@@ -197,19 +197,19 @@ def _scaled(picture: Image, size: Size) -> Image:
 
 
 def _imagenet(x: Pixels) -> Array:
-    return (x / np.float32(255) - IMAGENET_MEAN) / IMAGENET_DEVIATION
+    return np.asarray((x / np.float32(255) - IMAGENET_MEAN) / IMAGENET_DEVIATION, np.float32)
 
 
 def _inception(x: Pixels) -> Array:
-    return x / np.float32(127.5) - np.float32(1)
+    return np.asarray(x / np.float32(127.5) - np.float32(1), np.float32)
 
 
 def _caffe(x: Pixels) -> Array:
-    return x[..., ::-1].astype(np.float32) - CAFFE_MEAN
+    return np.asarray(x[..., ::-1] - CAFFE_MEAN, np.float32)
 
 
 def _unit(x: Pixels) -> Array:
-    return x / np.float32(255)
+    return np.asarray(x / np.float32(255), np.float32)
 
 
 def _standard(x: Pixels) -> Array:
