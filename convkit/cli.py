@@ -231,7 +231,8 @@ def _progress(total: int) -> Progress:
 
 
 def _print_answer(answer: Answer) -> None:
-    print(answer.file)
+    # Names of files may hold bytes that are no text.
+    print(answer.file.encode("utf-8", "backslashreplace").decode("utf-8"))
     width = max(len(str(guess.index)) for guess in answer.guesses)
     for guess in answer.guesses:
         name = "" if guess.label is None else f"  {guess.label}"

@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 import convkit
-from convkit import assets, cli
-from convkit.labels import Labels, read_labels
+from convkit import assets, cli, scores
+from convkit.classify import find_images
+from convkit.labels import Labels, labels_of, read_labels
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
@@ -133,13 +134,13 @@ def test_a_single_output_is_the_second_of_two_classes(capsys, place):
 
 
 def test_presets_change_what_the_network_sees(capsys, place):
-    scores = {
+    found = {
         preset: tops(capsys, "colours.safetensors", "red.png", "--preset", preset)["red.png"]
         for preset in ("unit", "inception", "none", "standard")
     }
-    assert scores["unit"] == tops(capsys, "colours.safetensors", "red.png")["red.png"]
-    assert scores["inception"][1]["score"] == pytest.approx(np.exp(-20), rel=1e-3)
-    assert scores["none"][1]["score"] < 1e-30
+    assert found["unit"] == tops(capsys, "colours.safetensors", "red.png")["red.png"]
+    assert found["inception"][1]["score"] == pytest.approx(np.exp(-20), rel=1e-3)
+    assert found["none"][1]["score"] < 1e-30
     caffe = tops(capsys, "colours.safetensors", "red.png", "--preset", "caffe")["red.png"]
     assert caffe[0]["index"] == 2, "its channels are turned round"
 
@@ -183,6 +184,101 @@ def test_a_network_trained_on_other_classes(capsys, place):
     assert {guess["label"] for guess in top} == {"a", "b", "c"}
     code, _, err = run(capsys, *arguments)
     assert code == 2 and "fc3.weight has shape (3, 84), expected (10, 84)" in err
+
+
+def test_distances_to_codes_are_best_when_least(capsys, place):
+    """The output of LeNet-5: the code nearest to the picture's mean colour wins."""
+    b = convkit.Builder((3, 8, 8), name="nearest")
+    x = b.flatten(b.global_avg_pool2d(b.input))
+    model = b.model(b.rbf(x, 3, codes=np.eye(3, dtype=np.float32)))
+    model.preset = "unit"
+    model.save("nearest.safetensors")
+    top = tops(capsys, "nearest.safetensors", "green.png")["green.png"]
+    assert top[0]["index"] == 1
+    assert top[0]["score"] == pytest.approx(1 / (1 + 2 * np.exp(-2)))
+
+
+def onnx_colours(folder, *, layout="channels first", batch="n", side=8, to=(-1, 3)):
+    """The same network as an exporter might write it."""
+    onnx_models = pytest.importorskip("onnx_models", reason="needs the extra onnx")
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], keepdims=0,
+                         axes=[1, 2] if layout == "channels last" else [2, 3]),
+        helper.make_node("MatMul", ["m", "w"], ["t"]),
+        helper.make_node("Reshape", ["t", "to"], ["r"]),
+        helper.make_node("Softmax", ["r"], ["y"]),
+    ]  # fmt: skip
+    sizes = (side, side, 3) if layout == "channels last" else (3, side, side)
+    proto = onnx_models.model(
+        nodes,
+        {"x": np.zeros((1, 3, 8, 8), np.float32), "w": np.eye(3, dtype=np.float32) * 10,
+         "to": np.array(to)},
+        ["y"], weights=("w", "to"), shapes={"x": (batch, *sizes)},
+    )  # fmt: skip
+    return onnx_models.saved(proto, folder)
+
+
+WRITTEN = {
+    "channels first": {},
+    "channels last": {"layout": "channels last"},
+    "any size": {"side": "side"},
+    "a batch of 1": {"batch": 1},
+    "a batch of 1 written into it": {"batch": 1, "to": (1, 3)},
+    "a batch of 1 that takes all": {"batch": 1, "to": (1, -1)},
+}
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_onnx_as_exporters_write_it(written, capsys, place):
+    file = onnx_colours(place, **WRITTEN[written])
+    pictures = ("red.png", "green.png", "blue.png")
+    found = tops(capsys, file, *pictures, "--preset", "unit")
+    assert [found[name][0]["index"] for name in pictures] == [0, 1, 2]
+
+
+def test_large_networks_run_smaller_batches(capsys, place, monkeypatch):
+    sizes = []
+    compile = convkit.Model.compile
+    monkeypatch.setattr(
+        convkit.Model, "compile",
+        lambda self, shape, **keywords: sizes.append(shape[0]) or compile(self, shape, **keywords),
+    )  # fmt: skip
+    many = ["red.png"] * 40
+    first = tops(capsys, "colours.safetensors", *many)
+    assert sizes == [1, 16, 8]
+    monkeypatch.setattr(scores, "BATCH_BYTES", 1)
+    assert tops(capsys, "colours.safetensors", *many) == first
+    assert sizes == [1, 16, 8, 1]
+
+
+def test_usual_presets():
+    for name, preset in {
+        "resnet18": "imagenet", "mobilenet_v1": "inception", "lenet_caffe": "unit",
+    }.items():  # fmt: skip
+        assert scores.usual_preset(name, convkit.models.build(name)) == preset
+
+
+def test_usual_labels():
+    assert labels_of(10, None, None, "resnet20_cifar10").name(9) == "truck"
+    assert labels_of(10, None, None, "lenet_caffe").name(9) is None
+    assert labels_of(10, None, ("a",) * 4, "net").names is None, "they are of another network"
+    assert labels_of(1001, None, None, "net").background == 1
+
+
+def test_images_are_found_in_order(place):
+    names = [f"{i:02}" for i in range(30)]
+    for name in reversed(names):
+        os.makedirs(f"tree/{name}/deep")
+        shutil.copy("red.png", f"tree/{name}/b.PNG")
+        shutil.copy("red.png", f"tree/{name}/deep/a.png")
+        (place / "tree" / name / "thumbs.db").touch()
+    os.symlink("..", "tree/00/loop")
+    found = find_images(["tree", "red.png"])
+    expected = [f"tree/{name}/{file}" for name in names for file in ("b.PNG", "deep/a.png")]
+    assert [item.file for item in found] == [*expected, "red.png"]
+    assert [item.folder for item in found[:2]] == ["00", "deep"] and found[-1].folder is None
 
 
 def test_help(capsys):
@@ -324,6 +420,15 @@ def test_what_cannot_be_read_is_reported_and_skipped(capsys, place):
     assert len(lines) == 3
     assert "absent.png" in lines[0] and "text.jpg holds no picture" in lines[1]
     assert lines[2] == "convkit classify: 2 of 4 pictures skipped"
+
+
+def test_a_name_that_is_no_text(capsys, place):
+    odd = os.fsdecode(b"r\xff.png")
+    shutil.copy("red.png", odd)
+    code, out, err = run(capsys, "colours.safetensors", odd, "--top", 1)
+    assert (code, err) == (0, "")
+    assert out.startswith("r\\udcff.png\n")
+    assert tops(capsys, "colours.safetensors", odd)[odd][0]["index"] == 0
 
 
 def test_an_answer_of_nan_is_reported(capsys, place):
