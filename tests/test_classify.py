@@ -236,6 +236,8 @@ def test_onnx_as_exporters_write_it(written, capsys, place):
     pictures = ("red.png", "green.png", "blue.png")
     found = tops(capsys, file, *pictures, "--preset", "unit")
     assert [found[name][0]["index"] for name in pictures] == [0, 1, 2]
+    alone = tops(capsys, file, "blue.png", "--preset", "unit")
+    assert alone["blue.png"] == found["blue.png"]
 
 
 def test_large_networks_run_smaller_batches(capsys, place, monkeypatch):
