@@ -6,10 +6,41 @@ from collections.abc import Callable
 from typing import Any
 
 from convkit.graph import Model
+from convkit.models.densenet import densenet121, densenet161, densenet169, densenet201
+from convkit.models.efficientnet import (
+    efficientnet as efficientnet,
+)
+from convkit.models.efficientnet import (
+    efficientnet_b0,
+    efficientnet_b1,
+    efficientnet_b2,
+    efficientnet_b3,
+    efficientnet_b4,
+    efficientnet_b5,
+    efficientnet_b6,
+    efficientnet_b7,
+)
 from convkit.models.lenet import lenet5_digits, lenet_caffe
 from convkit.models.mobilenet import mobilenet_v1, mobilenet_v2
-from convkit.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
-from convkit.models.resnet_cifar import resnet20_cifar10, resnet32_cifar10
+from convkit.models.resnet import (
+    plain18,
+    plain34,
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet101,
+    resnet152,
+)
+from convkit.models.resnet_cifar import (
+    resnet20_cifar10,
+    resnet32_cifar10,
+    resnet44_cifar10,
+    resnet56_cifar10,
+    resnet110_cifar10,
+)
+from convkit.models.resnet_v2 import resnet50_v2, resnet101_v2, resnet152_v2
+from convkit.models.resnext import resnext50_32x4d, resnext101_32x8d
+from convkit.models.segmentation import fcn8s, resnet50_fcn_dilated, segnet, vgg16_dilated
 from convkit.models.vgg import vgg11, vgg13, vgg16, vgg19
 from convkit.problem import one_of
 
@@ -20,8 +51,15 @@ MODELS: dict[str, Callable[..., Model]] = {
         lenet5_digits, lenet_caffe,
         vgg11, vgg13, vgg16, vgg19,
         resnet18, resnet34, resnet50, resnet101, resnet152,
-        resnet20_cifar10, resnet32_cifar10,
+        plain18, plain34,
+        resnet50_v2, resnet101_v2, resnet152_v2,
+        resnet20_cifar10, resnet32_cifar10, resnet44_cifar10, resnet56_cifar10, resnet110_cifar10,
+        resnext50_32x4d, resnext101_32x8d,
+        densenet121, densenet161, densenet169, densenet201,
         mobilenet_v1, mobilenet_v2,
+        efficientnet_b0, efficientnet_b1, efficientnet_b2, efficientnet_b3,
+        efficientnet_b4, efficientnet_b5, efficientnet_b6, efficientnet_b7,
+        segnet, fcn8s, vgg16_dilated, resnet50_fcn_dilated,
     )
 }  # fmt: skip
 
