@@ -387,9 +387,17 @@ def test_squeeze_excite_weighs_channels():
     close(after[0], before[0] * excited[:, None, None])
 
 
-@pytest.mark.parametrize("which, eps", [("b4", 1e-5), ("b5", 1e-3)])
-def test_epsilon_of_efficientnets(which, eps):
-    nodes = convkit.models.build(f"efficientnet_{which}").graph.nodes
+@pytest.mark.parametrize(
+    "name, eps",
+    [
+        ("efficientnet_b4", 1e-5),
+        ("efficientnet_b5", 1e-3),
+        ("mobilenet_v1", 1e-3),
+        ("resnet50_v2", 1.001e-5),
+    ],
+)
+def test_epsilon_is_the_one_that_weights_were_trained_with(name, eps):
+    nodes = convkit.models.build(name).graph.nodes
     assert {n.keywords["eps"] for n in nodes if n.op == "batch_norm"} == {eps}
 
 
