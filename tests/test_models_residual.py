@@ -118,6 +118,31 @@ def test_weight_names(name):
     assert set(NAMES[name]) <= set(convkit.models.build(name).graph.weights)
 
 
+def test_other_names_of_densenets():
+    """Each name here has one of torchvision's older files, and one of Keras, of every layer."""
+    from convkit.models.densenet import ALIASES
+
+    for name, aliases in ALIASES.items():
+        graph = convkit.models.build(name).graph
+        layers = {node.name for node in graph.nodes if node.weights}
+        old = {alias: layer for alias, layer in aliases.items() if alias.startswith("features.")}
+        dense = {layer for layer in layers if "denselayer" in layer}
+        assert set(old.values()) == dense and len(old) == len(dense)
+        for between, other in ("_/", "/_"):
+            keras = {
+                layer
+                for alias, layer in aliases.items()
+                if alias not in old and not alias.startswith(f"conv1{other}")
+            }
+            assert keras == layers, between
+    assert ALIASES["densenet121"]["features.denseblock1.denselayer2.conv.1"] == (
+        "features.denseblock1.denselayer2.conv1"
+    )
+    assert ALIASES["densenet201"]["conv4_block48_1_bn"] == (
+        "features.denseblock3.denselayer48.norm2"
+    )
+
+
 def test_shapes_of_weights_that_torchvision_has():
     weights = convkit.models.build("resnext50_32x4d").graph.weights
     assert weights["layer1.0.conv2.weight"].sizes == (128, 4, 3, 3)

@@ -1,7 +1,10 @@
 """The DenseNets (Huang et al. 2017, Densely connected convolutional networks, table 1).
 
 Each layer reads all that the layers before it in its block made, side by side. Weight names are
-torchvision's.
+torchvision's; `ALIASES` has those of its older files and of Keras applications.
+
+Each takes `input_size` (a number or a pair of at least 29, 224 unless given; ValueError below) and
+`include_top`: without the top, the maps at stride 32 after the last batch norm.
 """
 
 from __future__ import annotations
@@ -15,6 +18,14 @@ from convkit.problem import PairLike
 #: Five times halved, rounded up in the stem and down in the transitions, one pixel is left.
 LEAST = 29
 
+#: (layers of each dense block, channels that each layer adds)
+DENSENETS = {
+    "densenet121": ((6, 12, 24, 16), 32),
+    "densenet161": ((6, 12, 36, 24), 48),
+    "densenet169": ((6, 12, 32, 32), 32),
+    "densenet201": ((6, 12, 48, 32), 32),
+}
+
 
 def densenet121(
     *,
@@ -24,8 +35,7 @@ def densenet121(
     seed: int = 0,
 ) -> Model:
     """7,978,856 parameters. Logits."""
-    b = Builder(image_shape(input_size, 224, least=LEAST), name="densenet121")
-    return _densenet(b, (6, 12, 24, 16), 32, num_classes, include_top, seed)
+    return _densenet("densenet121", num_classes, input_size, include_top, seed)
 
 
 def densenet161(
@@ -36,8 +46,7 @@ def densenet161(
     seed: int = 0,
 ) -> Model:
     """28,681,000 parameters. Logits."""
-    b = Builder(image_shape(input_size, 224, least=LEAST), name="densenet161")
-    return _densenet(b, (6, 12, 36, 24), 48, num_classes, include_top, seed)
+    return _densenet("densenet161", num_classes, input_size, include_top, seed)
 
 
 def densenet169(
@@ -48,8 +57,7 @@ def densenet169(
     seed: int = 0,
 ) -> Model:
     """14,149,480 parameters. Logits."""
-    b = Builder(image_shape(input_size, 224, least=LEAST), name="densenet169")
-    return _densenet(b, (6, 12, 32, 32), 32, num_classes, include_top, seed)
+    return _densenet("densenet169", num_classes, input_size, include_top, seed)
 
 
 def densenet201(
@@ -60,14 +68,15 @@ def densenet201(
     seed: int = 0,
 ) -> Model:
     """20,013,928 parameters. Logits."""
-    b = Builder(image_shape(input_size, 224, least=LEAST), name="densenet201")
-    return _densenet(b, (6, 12, 48, 32), 32, num_classes, include_top, seed)
+    return _densenet("densenet201", num_classes, input_size, include_top, seed)
 
 
 def _densenet(
-    b: Builder, blocks: Sequence[int], growth: int, num_classes: int, include_top: bool, seed: int
+    name: str, num_classes: int, input_size: PairLike | None, include_top: bool, seed: int
 ) -> Model:
     """A stem, four dense blocks with a transition between two, one linear layer."""
+    blocks, growth = DENSENETS[name]
+    b = Builder(image_shape(input_size, 224, least=LEAST), name=name)
     x = b.conv2d(b.input, 2 * growth, 7, stride=2, padding=3, bias=False, name="features.conv0")
     x = b.batch_norm(x, activation="relu", name="features.norm0")
     x = b.max_pool2d(x, 3, stride=2, padding=1, name="features.pool0")
@@ -97,3 +106,33 @@ def _transition(b: Builder, x: Value, name: str) -> Value:
     x = b.batch_norm(x, activation="relu", name=f"{name}.norm")
     x = b.conv2d(x, x.sizes[1] // 2, 1, bias=False, name=f"{name}.conv")
     return b.avg_pool2d(x, 2, name=f"{name}.pool")
+
+
+def _other_names(blocks: Sequence[int]) -> dict[str, str]:
+    """torchvision's older names (norm.1 for norm1) and Keras' -> the names here."""
+    names = {"bn": "features.norm5", "predictions": "classifier"}
+    for between in "_/":  # Keras 3 and Keras 2
+        names |= {
+            f"conv1{between}conv": "features.conv0",
+            f"conv1{between}bn": "features.norm0",
+        }
+    for number, layers in enumerate(blocks, 1):
+        keras = f"conv{number + 1}_block"
+        for layer in range(1, layers + 1):
+            name = f"features.denseblock{number}.denselayer{layer}"
+            for part in ("norm1", "conv1", "norm2", "conv2"):
+                names[f"{name}.{part[:4]}.{part[4]}"] = f"{name}.{part}"
+            names |= {
+                f"{keras}{layer}_0_bn": f"{name}.norm1",
+                f"{keras}{layer}_1_conv": f"{name}.conv1",
+                f"{keras}{layer}_1_bn": f"{name}.norm2",
+                f"{keras}{layer}_2_conv": f"{name}.conv2",
+            }
+        if number < len(blocks):
+            names[f"pool{number + 1}_bn"] = f"features.transition{number}.norm"
+            names[f"pool{number + 1}_conv"] = f"features.transition{number}.conv"
+    return names
+
+
+#: For each network, other names of its layers -> the name here.
+ALIASES = {name: _other_names(blocks) for name, (blocks, _) in DENSENETS.items()}

@@ -4,6 +4,9 @@ neural networks, table 1).
 One base network, B0; the others multiply its channels, its layers and its resolution. B1 to B7 are
 published triples, near but not equal to the powers of the paper's compound rule. Weight names are
 torchvision's.
+
+Each takes `input_size` (a number or a pair, the published resolution unless given; ValueError
+below 1) and `include_top`: without the top, the maps at stride 32 before the mean of each channel.
 """
 
 from __future__ import annotations

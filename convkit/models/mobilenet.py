@@ -4,6 +4,10 @@ bottlenecks).
 
 Weight names of v2 are torchvision's, of v1 those of Keras applications, and so are the padding
 (below and to the right only, where the image halves) and the epsilon of v1's batch norms.
+
+Both take `input_size` (a number or a pair, 224 unless given; ValueError below 1, for v1 below 31),
+`alpha` (a factor on all channels; ValueError unless above 0) and `include_top`: without the top,
+the maps at stride 32 before the mean of each channel.
 """
 
 from __future__ import annotations

@@ -3,6 +3,9 @@
 Four stages; where a stage after the first begins, the image halves and a 1x1 convolution fits the
 shortcut. A bottleneck strides in its 3x3 convolution, as torchvision does ("ResNet v1.5"). The
 plain networks of the paper are the same without shortcuts. Weight names are torchvision's.
+
+Each takes `input_size` (a number or a pair, 224 unless given; ValueError below 1) and
+`include_top`: without the top, the maps at stride 32 before the mean of each channel.
 """
 
 from __future__ import annotations

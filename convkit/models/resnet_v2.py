@@ -3,6 +3,9 @@
 Batch norm and ReLU stand before each convolution, so that a shortcut is the identity from one end
 of a stage to the other. The last block of a stage halves the image. Weight names, biases and the
 epsilon of batch norms are those of Keras applications (ResNet50V2 ...).
+
+Each takes `input_size` (a number or a pair, 224 unless given; ValueError below 1) and
+`include_top`: without the top, the maps at stride 32 before the mean of each channel.
 """
 
 from __future__ import annotations

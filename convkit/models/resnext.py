@@ -2,6 +2,9 @@
 
 ResNets whose bottlenecks are wider and convolve their channels in 32 groups. Weight names are
 torchvision's.
+
+Each takes `input_size` (a number or a pair, 224 unless given; ValueError below 1) and
+`include_top`: without the top, the maps at stride 32 before the mean of each channel.
 """
 
 from __future__ import annotations

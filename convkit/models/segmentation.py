@@ -9,7 +9,7 @@
 
 The first three are VGG-16 written as convolutions. Their weight names are those of the authors'
 Caffe files (conv1_1, fc6, score_fr ...), those of the last torchvision's. 21 classes are those of
-PASCAL VOC with the background.
+PASCAL VOC with the background. Sizes that a network cannot take are a ValueError.
 """
 
 from __future__ import annotations
