@@ -5,11 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import re
+import time
 
 import numpy as np
 import pytest
 
 import convkit
+from convkit import cli
+from convkit.models.papers import paper
 
 
 def shown(summary, *fields):
@@ -384,3 +388,67 @@ def test_wrong_layers_to_freeze(keywords, error, said):
         model.freeze(**keywords)
     assert said in str(caught.value)
     assert model.summary().trainable == model.summary().params
+
+
+# ---- the command ---------------------------------------------------------------------------------
+
+
+def test_command_of_a_name(capsys):
+    assert cli.main(["summary", "lenet5_digits"]) == 0
+    assert capsys.readouterr().out == f"{convkit.models.build('lenet5_digits').summary()}\n"
+
+
+def test_command_of_a_file_in_json(tmp_path, capsys):
+    model = small()
+    path = tmp_path / "net.safetensors"
+    model.save(path)
+    assert cli.main(["summary", str(path), "--input", "2,4,12,10", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == model.summary((2, 4, 12, 10)).to_dict()
+
+
+def test_command_at_another_size(capsys):
+    assert cli.main(["summary", "mobilenet_v2", "--input", "1,3,96,160", "--json"]) == 0
+    expected = convkit.models.build("mobilenet_v2").summary((1, 3, 96, 160))
+    assert json.loads(capsys.readouterr().out)["macs"] == expected.macs
+
+
+MISTAKES = {
+    "no such network": (["resnet9"], "'resnet9' is no network of convkit, and no file: did you"),
+    "no such file": (["absent.onnx"], "absent.onnx"),
+    "another kind of file": (["notes.txt"], "notes.txt"),
+    "letters": (["resnet18", "--input", "1,3,x,y"], "--input 1,3,x,y must be sizes with commas"),
+    "nothing": (["resnet18", "--input", ""], "--input  must be sizes with commas"),
+    "channels": (["resnet18", "--input", "1,4,224,224"], "has shape (1, 4, 224, 224)"),
+    "too many": (["resnet18", "--input", "1,3,9,9", "--input", "1,3,9,9"], "must be 1 shapes"),
+    "no network": ([], "NAME|FILE"),
+}
+
+
+@pytest.mark.parametrize("arguments, said", MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_of_a_user_are_one_line(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("no network")
+    assert cli.main(["summary", *arguments]) == 2
+    found = capsys.readouterr()
+    assert found.out == "" and found.err.count("\n") == 1
+    assert said in found.err
+
+
+def test_models_lists_counts_and_papers(capsys):
+    started = time.process_time()
+    assert cli.main(["models"]) == 0
+    # Nothing is drawn: VGG's weights alone would take longer.
+    assert time.process_time() - started < 3
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["Network", "Input", "Params", "MACs", "Paper"]
+    assert tuple(line.split()[0] for line in lines) == convkit.models.names()
+    vgg = next(line for line in lines if line.startswith("vgg16 "))
+    assert vgg.split()[1:] == [
+        "3x224x224", "138,357,544", "15,470,264,320", "Simonyan", "and", "Zisserman", "2015",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", convkit.models.names())
+def test_every_network_has_a_paper(name):
+    assert re.search(r", .*[a-z].*", paper(name)), name
+    assert re.search(r" (19|20)\d\d\b", paper(name)), name
