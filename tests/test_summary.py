@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import re
+import sys
 import time
 
 import numpy as np
@@ -358,6 +359,18 @@ def test_a_part_means_all_its_layers():
     assert {name.split(".")[0] for name in kept} == {"layer1", "conv1", "bn1"}
     model.freeze(up_to="layer2")
     assert kept == {row.name for row in model.summary().rows if row.params and not row.trainable}
+
+
+@pytest.mark.parametrize(
+    "table", [{"block3_conv1": "features.6"}, {"vgg11": {"block3_conv1": "features.6"}}]
+)
+def test_names_of_another_framework(table, monkeypatch):
+    monkeypatch.setattr(sys.modules["convkit.models.vgg"], "ALIASES", table, raising=False)
+    model = convkit.models.build("vgg11")
+    model.freeze(up_to="block3_conv1")
+    assert model.summary().non_trainable == 1_792 + 73_856
+    with pytest.raises(ValueError, match="did you mean block3_conv1"):
+        model.freeze(up_to="block3_conv9")
 
 
 def test_freezing_changes_no_answer_and_survives_copies():

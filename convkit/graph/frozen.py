@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -39,9 +40,25 @@ def _meant(graph: Graph, argument: str, name: str) -> list[Node]:
     """The layer of this name, or all layers of a part: `layer1` means `layer1.0.conv1` too."""
     if not isinstance(name, str):
         raise TypeError(f"{argument}={name!r} must be the name of a layer")
+    asked, others = name, other_names(graph.name)
+    name = others.get(name, name)
     found = [node for node in graph.nodes if node.name == name or node.name.startswith(f"{name}.")]
     if not found:
-        near = get_close_matches(name, [node.name for node in graph.nodes], n=3)
+        near = get_close_matches(asked, [*(node.name for node in graph.nodes), *others], n=3)
         hint = f": did you mean {', '.join(near)}?" if near else ""
-        raise ValueError(f"{argument}={name!r}: {graph.name} has no such layer{hint}")
+        raise ValueError(f"{argument}={asked!r}: {graph.name} has no such layer{hint}")
     return found
+
+
+def other_names(network: str) -> dict[str, str]:
+    """Names that another framework gives the layers of a network of convkit -> ours.
+
+    A file of convkit/models may hold them as `ALIASES`: network -> name -> name, or name -> name.
+    """
+    from convkit.models import MODELS
+
+    if network not in MODELS:
+        return {}
+    table = getattr(sys.modules[MODELS[network].__module__], "ALIASES", {})
+    own = table.get(network, table)
+    return {name: ours for name, ours in own.items() if isinstance(ours, str)}

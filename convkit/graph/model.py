@@ -402,7 +402,8 @@ class Model:
             was frozen before.
         names : list of str, optional
             Layers to freeze beside those that are frozen. The name of a part, as `layer1` of
-            `layer1.0.conv1`, means all its layers. With neither argument, all layers.
+            `layer1.0.conv1`, means all its layers; Keras' names of VGG's layers, as
+            `block5_conv1`, are known too. With neither argument, all layers.
 
         Raises
         ------
