@@ -149,13 +149,13 @@ def _models(options: argparse.Namespace) -> int:
     from convkit import models
     from convkit.models.papers import paper
 
-    print(f"{'Network':20} {'Input':11} {'Params':>12} {'MACs':>15}  Paper")
+    print(f"{'Network':20} {'Input':11} {'Params':>12} {'MACs':>16}  Paper")
     for name in models.names():
         found = models.build(name).summary()
         ((_, *image),) = found.input_shapes.values()
         size = "x".join(map(str, image))
         authors = paper(name).split(",")[0]
-        print(f"{name:20} {size:11} {found.params:>12,} {found.macs:>15,}  {authors}")
+        print(f"{name:20} {size:11} {found.params:>12,} {found.macs:>16,}  {authors}")
     return 0
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from convkit.graph.bind import bind
 from convkit.graph.field import Field, field_of, field_of_input, pixels
 from convkit.graph.ir import Graph, Node, Shape, Value, Weight
-from convkit.graph.ops.convolution import conv2d_problem
 from convkit.graph.summary import Summary, SummaryRow
 from convkit.problem import shape_of
 
@@ -154,8 +153,8 @@ def multiply_adds(node: Node, constant: Collection[str]) -> int:
     no layer.
     """
     if node.op == "conv2d":
-        problem = conv2d_problem(node.inputs, node.keywords)
-        return problem.n * problem.macs
+        # Each number of the output is a sum over one filter.
+        return math.prod(node.outputs[0].sizes) * math.prod(node.reads[1].sizes[1:])
     if node.op == "conv_transpose2d":
         # Each pixel of the input is multiplied by each number of its channel's filters.
         x, weight = node.reads[:2]

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from convkit.graph.ir import Node, Shape, Value
-from convkit.graph.ops.convolution import conv2d_problem
 from convkit.graph.ops.pooling import dilation_of, windows_of
 from convkit.graph.ops.transposed import transposed_problem
 from convkit.problem import pair
@@ -27,8 +26,8 @@ class Axis:
     """
 
     size: int
-    field: Fraction = Fraction(1)
-    jump: Fraction = Fraction(1)
+    field: int | Fraction = 1
+    jump: int | Fraction = 1
 
     def windowed(self, taps: int, stride: int, size: int) -> Axis:
         """After windows of so many pixels in all, gaps between taps included."""
@@ -37,7 +36,7 @@ class Axis:
     def spread(self, taps: int, stride: int, size: int) -> Axis:
         """After each pixel was spread over so many: an output reads ceil(taps / stride)."""
         reads = -(-taps // stride)
-        return Axis(size, self.field + (reads - 1) * self.jump, self.jump / stride)
+        return Axis(size, self.field + (reads - 1) * self.jump, Fraction(self.jump, stride))
 
     def whole(self) -> Axis:
         """Of what reads all of them."""
@@ -78,6 +77,8 @@ def field_of(node: Node, known: Mapping[str, Field | None]) -> Field | None:
 
 def _joined(read: Sequence[tuple[Value, Field]], y: Shape) -> Field:
     """The largest field of several; jump and size of those that are as large as the output."""
+    if len(read) == 1:
+        return read[0][1]
     like = [field for value, field in read if value.sizes[2:] == y[2:]] or [f for _, f in read]
     rows, columns = (
         replace(
@@ -94,9 +95,9 @@ def _moved(node: Node, field: Field, x: Shape, y: Shape) -> Field:
     rows, columns = field
     settings = node.keywords
     if node.op == "conv2d":
-        conv = conv2d_problem(node.inputs, settings)
-        taps = [(size - 1) * d + 1 for size, d in zip((conv.r, conv.s), conv.dilation, strict=True)]
-        return _each("windowed", field, taps, conv.stride, y)
+        gaps = pair("dilation", settings.get("dilation", 1), least=1)
+        taps = [(size - 1) * d + 1 for size, d in zip(node.reads[1].sizes[2:], gaps, strict=True)]
+        return _each("windowed", field, taps, pair("stride", settings.get("stride", 1), least=1), y)
     if node.op in ("max_pool2d", "avg_pool2d"):
         made, gaps = windows_of(node.inputs, settings), dilation_of(settings)
         taps = [(size - 1) * d + 1 for size, d in zip(made.window, gaps, strict=True)]

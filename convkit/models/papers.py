@@ -26,7 +26,7 @@ PAPERS = {
     "resnet50_v2": "He et al. 2016, Identity mappings in deep residual networks",
     "resnet101_v2": "He et al. 2016, Identity mappings in deep residual networks",
     "resnet152_v2": "He et al. 2016, Identity mappings in deep residual networks",
-    "resnet50_fcn": "Long et al. 2015, Fully convolutional networks for semantic segmentation",
+    "resnet50_fcn": "Yu et al. 2017, Dilated residual networks",
     "resnext": "Xie et al. 2017, Aggregated residual transformations for deep neural networks",
     "densenet": "Huang et al. 2017, Densely connected convolutional networks",
     "xception": "Chollet 2017, Xception: deep learning with depthwise separable convolutions",
