@@ -101,10 +101,10 @@ def test_keras_totals(name):
 @pytest.mark.parametrize(
     ("network", "layer", "field"),
     [
-        # Araujo et al. 2019, table 1; VGG-16's fully connected layer sees all of 7x7.
+        # Araujo et al. 2019, table 1; a fully connected layer sees the whole image.
         ("vgg16", "features.28", 196),
         ("vgg16", "features.30", 212),
-        ("vgg16", "classifier.0", 212 + 6 * 32),
+        ("vgg16", "classifier.0", 224),
         ("resnet18", "layer4.1.add", 435),
         ("resnet34", "layer4.2.add", 899),
         # That paper's 483 is of strides at the end of a stage, torchvision's stand at its start.

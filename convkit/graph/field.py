@@ -21,26 +21,38 @@ from convkit.problem import pair
 class Axis:
     """What is known of rows, or of columns, of one value.
 
-    `jump` is the distance in the image of two neighbours, less than 1 after upsampling; `size` how
-    many there were when they were last an axis of images: what a fully connected layer reads.
+    `image` is how many the image has; `size` how many there were when they were last an axis of
+    images: what a fully connected layer reads; `jump` the distance in the image of two neighbours,
+    less than 1 after upsampling.
     """
 
+    image: int
     size: int
     field: int | Fraction = 1
     jump: int | Fraction = 1
 
     def windowed(self, taps: int, stride: int, size: int) -> Axis:
         """After windows of so many pixels in all, gaps between taps included."""
-        return Axis(size, self.field + (taps - 1) * self.jump, self.jump * stride)
+        return replace(
+            self, size=size, field=self.field + (taps - 1) * self.jump, jump=self.jump * stride
+        )
 
     def spread(self, taps: int, stride: int, size: int) -> Axis:
         """After each pixel was spread over so many: an output reads ceil(taps / stride)."""
         reads = -(-taps // stride)
-        return Axis(size, self.field + (reads - 1) * self.jump, Fraction(self.jump, stride))
+        return replace(
+            self,
+            size=size,
+            field=self.field + (reads - 1) * self.jump,
+            jump=Fraction(self.jump, stride),
+        )
 
     def whole(self) -> Axis:
-        """Of what reads all of them."""
-        return self.windowed(self.size, self.size, 1)
+        """Of what reads all of them: the image."""
+        if self.size == 1:
+            return self
+        field = max(self.field, self.image)
+        return replace(self, size=1, field=field, jump=self.jump * self.size)
 
 
 #: Of rows and of columns.
@@ -53,7 +65,8 @@ def field_of_input(value: Value) -> Field | None:
     """Images see themselves; of other inputs there is nothing to say."""
     if len(value.sizes) != 4:
         return None
-    return Axis(value.sizes[2]), Axis(value.sizes[3])
+    _, _, h, w = value.sizes
+    return Axis(h, h), Axis(w, w)
 
 
 def pixels(field: Field | None) -> tuple[int, int] | None:
@@ -117,10 +130,11 @@ def _moved(node: Node, field: Field, x: Shape, y: Shape) -> Field:
         # Linear interpolation reads two neighbours, the cubic one four.
         reads = {"linear": 2, "cubic": 4}.get(str(settings.get("mode")), 1)
         rows, columns = (
-            Axis(
-                new,
-                axis.field + (min(reads, old) - 1) * axis.jump * (new != old),
-                axis.jump * Fraction(old, new),
+            replace(
+                axis,
+                size=new,
+                field=axis.field + (min(reads, old) - 1) * axis.jump * (new != old),
+                jump=axis.jump * Fraction(old, new),
             )
             for axis, old, new in zip(field, x[2:], y[2:], strict=True)
         )
