@@ -8,6 +8,7 @@ import pickle
 import re
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -465,3 +466,29 @@ def test_models_lists_counts_and_papers(capsys):
 def test_every_network_has_a_paper(name):
     assert re.search(r", .*[a-z].*", paper(name)), name
     assert re.search(r" (19|20)\d\d\b", paper(name)), name
+
+
+# ---- docs/models.md ------------------------------------------------------------------------------
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "models.md"
+#: Name -> (source, input, parameters, with moving statistics, MACs, names of weights).
+TABLE = {
+    cells[0].strip("`"): cells[1:]
+    for line in PAGE.read_text(encoding="utf-8").splitlines()
+    if len(cells := [cell.strip() for cell in line.strip("|").split("|")]) == 7
+    and re.fullmatch(r"`\w+`", cells[0])
+}
+
+
+@pytest.mark.parametrize("name", convkit.models.names())
+def test_the_page_has_the_counts_of_every_network(name):
+    assert name in TABLE, f"docs/models.md has no row of {name}"
+    s = convkit.models.build(name).summary()
+    ((_, *image),) = s.input_shapes.values()
+    assert TABLE[name][:5] == [
+        paper(name).split(",")[0],
+        "x".join(map(str, image)),
+        f"{s.params:,}",
+        f"{s.keras_params:,}" if s.keras_params > s.params else "",
+        f"{s.macs:,}",
+    ]

@@ -6,7 +6,7 @@ from __future__ import annotations
 PAPERS = {
     "lenet": "LeCun et al. 1998, Gradient-based learning applied to document recognition",
     "lenet_caffe": "Jia et al. 2014, Caffe: convolutional architecture for fast feature embedding",
-    "keras_": "Chollet 2018, Deep learning with Python, chapter 5",
+    "keras_": "Chollet 2017, Deep learning with Python, chapter 5",
     "alexnet": "Krizhevsky 2014, One weird trick for parallelizing convolutional neural networks",
     "alexnet_paper": "Krizhevsky et al. 2012, ImageNet classification with deep convolutional "
     "neural networks",
@@ -19,7 +19,7 @@ PAPERS = {
     "training by reducing internal covariate shift",
     "inception_v3": "Szegedy et al. 2016, Rethinking the Inception architecture for computer "
     "vision",
-    "inception_": "Szegedy et al. 2017, Inception-v4, Inception-ResNet and the impact of residual "
+    "inception_": "Szegedy et al. 2016, Inception-v4, Inception-ResNet and the impact of residual "
     "connections on learning",
     "resnet": "He et al. 2016, Deep residual learning for image recognition",
     "plain": "He et al. 2016, Deep residual learning for image recognition",
