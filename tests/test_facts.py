@@ -398,6 +398,39 @@ def test_fine_tuning_from_the_first_convolution_of_block_5():
     assert (s.trainable_tensors, s.trainable, s.non_trainable) == (10, 9_177_089, 7_635_264)
 
 
+def test_vgg16_by_name_without_its_top():
+    model = convkit.models.build("vgg16", input_size=150, include_top=False)
+    assert model.summary().params == 14_714_688
+    assert model.summary().rows[-1].output_shape == (1, 512, 4, 4)
+    model.freeze(up_to="block5_conv1")
+    s = model.summary()
+    assert (s.trainable, s.non_trainable) == (9_177_089 - 2_097_665, 7_635_264)
+
+
+def test_lenet5_of_the_paper():
+    """C3 stands in three rows, for maps that read three, four and six maps of S2."""
+    model = convkit.models.build("lenet5")
+    s = model.summary()
+    params = {row.name: row.params for row in s.rows if row.params}
+    third = {name: params.pop(name) for name in list(params) if name.startswith("c3")}
+    assert params == {"c1": 156, "s2": 12, "s4": 32, "c5": 48_120, "f6": 10_164}
+    assert list(third.values()) == [6 * 76, 9 * 101, 151] and sum(third.values()) == 1_516
+    assert s.params == 60_000
+    assert [row.kind for row in s.rows if row.name in ("s2", "s4", "rbf")] == [
+        "affine", "affine", "rbf",
+    ]  # fmt: skip
+    # The codes are there, fixed, and counted nowhere.
+    assert s.keras_params == 60_000 and model.state_dict()["rbf.codes"].shape == (10, 84)
+
+
+def test_alexnet_by_name():
+    rows = {row.name: row for row in convkit.models.build("alexnet_paper").summary().rows}
+    assert (rows["conv1"].activations, rows["conv1"].params) == (290_400, 34_944)
+    convolutions = [row for row in rows.values() if row.kind == "conv2d"]
+    assert sum(row.activations for row in convolutions) == 650_080
+    assert convolutions[1].output_shape[1] == 256
+
+
 def alexnet_convolutions():
     """The paper's five, of which the second, fourth and fifth are in two groups."""
     b = convkit.Builder((3, 227, 227))

@@ -174,6 +174,7 @@ def test_printed_table_has_rows_totals_and_the_rule():
     text = str(small().summary())
     lines = text.splitlines()
     assert lines[0] == "small: input 1x4x12x10"
+    assert repr(small().summary()) == text
     assert any(line.split() == ["Layer", "Kind", "Output", "Numbers", "Params", "MACs", "FLOPs",
                                 "Share", "Field"] for line in lines)  # fmt: skip
     conv = next(line for line in lines if line.startswith("conv "))

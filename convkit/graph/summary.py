@@ -133,6 +133,8 @@ class Summary:
             lines.append("  ".join(padded).rstrip())
         return "\n".join([*lines, "", *self._totals(), "", RULE])
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         """The table for notebooks."""
 
