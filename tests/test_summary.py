@@ -140,11 +140,13 @@ def fields():
     y = b.conv2d(x, 3, 3, padding=1, name="branch")
     x = b.concat([x, y], name="both")
     yield "both", (5, 5)
-    x = b.conv_transpose2d(x, 2, 4, stride=2, padding=1, name="up")
+    y = b.upsample2d(x, 2, mode="bilinear", name="between")
+    yield "between", (9, 9)
+    x = b.conv_transpose2d(x, 2, (4, 3), stride=2, padding=1, name="up")
     yield "up", (10, 10)
     x = b.conv2d(x, 2, 3, padding=1, name="after")
     yield "after", (10, 10)
-    yield b.model(b.linear(b.flatten(x), 2, name="fc"))
+    yield b.model([b.linear(b.flatten(x), 2, name="fc"), y])
 
 
 FIELDS = list(fields())
@@ -158,6 +160,15 @@ def test_receptive_field_is_what_reaches_an_output(name, place):
     # Between two pixels that are spread, one may see less than the one beside it.
     nearby = [found, seen(model, name, tuple(i + 1 for i in place))]
     assert rows[name] == tuple(max(sizes) for sizes in zip(*nearby, strict=True))
+
+
+def test_a_fully_connected_layer_behind_one_pixel_sees_what_that_saw():
+    b = convkit.Builder((1, 7, 7))
+    x = b.conv2d(b.max_pool2d(b.input, 2), 3, 3)  # the last row and column are dropped
+    y = b.crop2d(b.conv2d(b.input, 1, 3), 2, 2, 1, 1)
+    outputs = [b.linear(b.flatten(value), 2, name=name) for name, value in (("x", x), ("y", y))]
+    rows = {row.name: row.receptive_field for row in b.model(outputs).summary().rows}
+    assert (rows["x"], rows["y"]) == ((6, 6), (3, 3))
 
 
 def test_no_image_no_field():
@@ -236,6 +247,8 @@ def test_shared_turned_and_reshaped_weights_of_an_onnx_file(tmp_path):
         "f": rng.standard_normal((2, 5, 1, 1)).astype("f"),
         "bias": np.zeros(3, np.float32),
         "mask": np.zeros((1, 1), np.float32),
+        "row": rng.standard_normal((1, 3)).astype("f"),
+        "large": np.array([50, 40], np.int64),
         "shape": np.array([2, 5, 1, 1], np.int64),
     }
     nodes = [
@@ -250,21 +263,39 @@ def test_shared_turned_and_reshaped_weights_of_an_onnx_file(tmp_path):
         ("Add", ["e", "mask"], ["y"], {"name": "masked"}),
         ("Reshape", ["f", "shape"], ["g"], {"name": "shaped"}),
         ("Conv", ["image", "g"], ["z"], {"name": "conv"}),
+        ("Gemm", ["x", "row"], ["u"], {"transA": 1, "name": "gemm"}),
+        ("Shape", ["image"], ["sizes"], {"name": "shape"}),
+        ("Expand", ["mask", "large"], ["zeros"], {"name": "expand"}),
+        ("Add", ["x", "zeros"], ["v"], {"name": "spread"}),
     ]
     shapes = {"x": ["n", 40], "image": [1, 5, 3, 3]}
-    model = onnx_model(tmp_path, nodes, weights, shapes, ("y", "z"))
+    model = onnx_model(tmp_path, nodes, weights, shapes, ("y", "z", "u", "v"))
     s = model.summary()
     rows = {row.name: row for row in s.rows}
     counts = {name: (row.params, row.macs) for name, row in rows.items()}
     assert {name: count for name, count in counts.items() if any(count)} == {
         "first": (1600, 1600), "second": (0, 1600), "third": (120, 120), "added": (3, 0),
-        "conv": (10, 90),
+        "conv": (10, 90), "gemm": (3, 120),
     }  # fmt: skip
     assert "turn" not in rows and "shaped" not in rows and counts["attention"] == (0, 0)
-    assert s.params == 1733 and s.tensors == 4
+    assert s.params == 1736 and s.tensors == 5
+    assert "expand" not in rows and "spread" in rows
     assert s.input_shapes == {"x": (1, 40), "image": (1, 5, 3, 3)}
-    assert model.summary([(6, 40), (6, 5, 3, 3)]).macs == s.macs
     assert model.summary({"x": (1, 40)}).macs == s.macs
+    model.freeze(up_to="second")  # which shares its weight with the first
+    assert model.summary().trainable == s.params
+    model.freeze(up_to="third")
+    assert model.summary().trainable == s.params - 1600
+    assert not {row.name for row in model.summary().rows if row.trainable} & {"first", "second"}
+
+
+def test_a_batch_of_several_inputs(tmp_path):
+    nodes = [("MatMul", ["x", "w"], ["a"], {}), ("Conv", ["image", "f"], ["y"], {})]
+    weights = {"w": np.zeros((4, 7), np.float32), "f": np.zeros((2, 5, 3, 3), np.float32)}
+    shapes = {"x": ["n", 4], "image": ["n", 5, 8, 8]}
+    model = onnx_model(tmp_path, nodes, weights, shapes, ("a", "y"))
+    assert model.summary().macs == 28 + 36 * 90
+    assert model.summary([(6, 4), (6, 5, 8, 8)]).macs == 28 + 36 * 90
 
 
 def test_free_sizes_must_be_given(tmp_path):

@@ -44,7 +44,7 @@ def summarize(
         A node does not take what these shapes give it; the message names it.
     """
     bound = bind(graph, weights, shapes).graph
-    origins = _origins(graph)
+    origins = origins_of(graph)
     batch = max(1, next((shape[0] for shape in shapes.values() if shape), 1))
     fields: dict[str, Field | None] = {v.name: field_of_input(v) for v in bound.inputs}
     rows = [_row(v.name, "input", v, batch, fields[v.name]) for v in bound.inputs]
@@ -133,7 +133,7 @@ def _numbers(weights: Iterable[Weight]) -> int:
     return sum(math.prod(weight.sizes) for weight in weights)
 
 
-def _origins(graph: Graph) -> dict[str, tuple[Weight, ...]]:
+def origins_of(graph: Graph) -> dict[str, tuple[Weight, ...]]:
     """For each value that follows from weights alone, as a filter that an exporter turned, those
     weights."""
     origins: dict[str, tuple[Weight, ...]] = {

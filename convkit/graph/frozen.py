@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+from convkit.graph.count import origins_of
 from convkit.graph.ir import Graph, Node
 
 
@@ -17,7 +18,7 @@ def weights_before(graph: Graph, name: str) -> frozenset[str]:
     Raises ValueError if there is no such layer, TypeError if it is no string.
     """
     first = graph.nodes.index(_meant(graph, "up_to", name)[0])
-    return _trained(graph.nodes[:first]) - _trained(graph.nodes[first:])
+    return _trained(graph, graph.nodes[:first]) - _trained(graph, graph.nodes[first:])
 
 
 def weights_of(graph: Graph, names: Sequence[str] | None) -> frozenset[str]:
@@ -26,14 +27,19 @@ def weights_of(graph: Graph, names: Sequence[str] | None) -> frozenset[str]:
     Raises ValueError if there is no such layer, TypeError if it is no list of strings.
     """
     if names is None:
-        return _trained(graph.nodes)
+        return _trained(graph, graph.nodes)
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise TypeError(f"names={names!r} must be a list of names")
-    return _trained(node for name in names for node in _meant(graph, "names", name))
+    return _trained(graph, [node for name in names for node in _meant(graph, "names", name)])
 
 
-def _trained(nodes: Iterable[Node]) -> frozenset[str]:
-    return frozenset(weight.name for node in nodes for weight in node.weights if weight.trained)
+def _trained(graph: Graph, nodes: Iterable[Node]) -> frozenset[str]:
+    """Names of the parameters that these nodes read, perhaps turned by nodes that are no layers."""
+    origins = origins_of(graph)
+    read = [
+        value.name for node in nodes if node.outputs[0].name not in origins for value in node.reads
+    ]
+    return frozenset(w.name for name in read for w in origins.get(name, ()) if w.trained)
 
 
 def _meant(graph: Graph, argument: str, name: str) -> list[Node]:
