@@ -248,7 +248,7 @@ def test_shared_turned_and_reshaped_weights_of_an_onnx_file(tmp_path):
         "bias": np.zeros(3, np.float32),
         "mask": np.zeros((1, 1), np.float32),
         "row": rng.standard_normal((1, 3)).astype("f"),
-        "large": np.array([50, 40], np.int64),
+        "large": np.array([1, 100, 100, 1], np.int64),
         "shape": np.array([2, 5, 1, 1], np.int64),
     }
     nodes = [
@@ -265,7 +265,9 @@ def test_shared_turned_and_reshaped_weights_of_an_onnx_file(tmp_path):
         ("Conv", ["image", "g"], ["z"], {"name": "conv"}),
         ("Gemm", ["x", "row"], ["u"], {"transA": 1, "name": "gemm"}),
         ("Shape", ["image"], ["sizes"], {"name": "shape"}),
-        ("Expand", ["mask", "large"], ["zeros"], {"name": "expand"}),
+        ("Mul", ["sizes", "large"], ["product_of_sizes"], {"name": "larger"}),
+        ("Expand", ["mask", "product_of_sizes"], ["wide"], {"name": "expand"}),
+        ("ReduceSum", ["wide"], ["zeros"], {"name": "sum"}),
         ("Add", ["x", "zeros"], ["v"], {"name": "spread"}),
     ]
     shapes = {"x": ["n", 40], "image": [1, 5, 3, 3]}
@@ -279,7 +281,7 @@ def test_shared_turned_and_reshaped_weights_of_an_onnx_file(tmp_path):
     }  # fmt: skip
     assert "turn" not in rows and "shaped" not in rows and counts["attention"] == (0, 0)
     assert s.params == 1736 and s.tensors == 5
-    assert "expand" not in rows and "spread" in rows
+    assert not {"expand", "sum"} & set(rows) and "spread" in rows
     assert s.input_shapes == {"x": (1, 40), "image": (1, 5, 3, 3)}
     assert model.summary({"x": (1, 40)}).macs == s.macs
     model.freeze(up_to="second")  # which shares its weight with the first

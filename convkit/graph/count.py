@@ -45,6 +45,7 @@ def summarize(
     """
     bound = bind(graph, weights, shapes).graph
     origins = origins_of(graph)
+    constant = set(origins)
     batch = max(1, next((shape[0] for shape in shapes.values() if shape), 1))
     fields: dict[str, Field | None] = {v.name: field_of_input(v) for v in bound.inputs}
     rows = [_row(v.name, "input", v, batch, fields[v.name]) for v in bound.inputs]
@@ -52,7 +53,8 @@ def summarize(
     for node in bound.nodes:
         field = field_of(node, fields)
         fields.update((value.name, field) for value in node.outputs)
-        if all(value.name in origins or isinstance(value, Weight) for value in node.reads):
+        if all(value.name in constant or isinstance(value, Weight) for value in node.reads):
+            constant.update(value.name for value in node.outputs)
             continue  # arithmetic on weights: they count in the layer that reads what it makes
         owned = {weight.name: weight for v in node.reads for weight in origins.get(v.name, ())}
         new = [weight for name, weight in owned.items() if name not in counted]
@@ -62,7 +64,7 @@ def summarize(
                 node.name, node.op, node.outputs[0], batch, field,
                 params=_numbers(weight for weight in new if weight.trained),
                 moving=_numbers(weight for weight in new if weight.role in MOVING),
-                macs=multiply_adds(node, origins) // batch,
+                macs=multiply_adds(node, constant) // batch,
                 trainable=any(w.trained and w.name not in frozen for w in owned.values()),
             )
         )  # fmt: skip
@@ -149,8 +151,8 @@ def origins_of(graph: Graph) -> dict[str, tuple[Weight, ...]]:
 def multiply_adds(node: Node, constant: Collection[str]) -> int:
     """Multiply-adds of a bound node for its whole batch; 0 of what the rule does not count.
 
-    `constant` names the values that follow from weights alone: a product of two others belongs to
-    no layer.
+    `constant` names the values that follow from weights and sizes alone: a product of two others
+    belongs to no layer.
     """
     if node.op == "conv2d":
         # Each number of the output is a sum over one filter.
