@@ -453,6 +453,20 @@ def test_alexnet():
     assert second == 614_656  # without groups
 
 
+@pytest.mark.parametrize(
+    ("depth", "params", "macs"),
+    [(18, 11_515_688, 1_794_805_760), (34, 21_623_848, 3_644_493_824)],
+)
+def test_plain_networks(depth, params, macs):
+    """Without shortcuts, so without the three projections of the residual twin."""
+    plain = convkit.models.build(f"plain{depth}").summary()
+    twin = convkit.models.build(f"resnet{depth}").summary()
+    assert (plain.params, plain.macs) == (params, macs)
+    projections = [row for row in twin.rows if "downsample" in row.name]
+    assert twin.params - plain.params == sum(row.params for row in projections)
+    assert twin.macs - plain.macs == sum(row.macs for row in projections)
+
+
 def conv_params(channels, filters, kernel, **options):
     b = convkit.Builder((channels, 28, 28))
     return b.model(b.conv2d(b.input, filters, kernel, **options)).summary().params

@@ -45,7 +45,7 @@ def summarize(
     """
     bound = bind(graph, weights, shapes).graph
     origins = origins_of(graph)
-    constant = set(origins)
+    constant = {*origins, *bound.weights}
     batch = max(1, next((shape[0] for shape in shapes.values() if shape), 1))
     fields: dict[str, Field | None] = {v.name: field_of_input(v) for v in bound.inputs}
     rows = [_row(v.name, "input", v, batch, fields[v.name]) for v in bound.inputs]
@@ -53,7 +53,7 @@ def summarize(
     for node in bound.nodes:
         field = field_of(node, fields)
         fields.update((value.name, field) for value in node.outputs)
-        if all(value.name in constant or isinstance(value, Weight) for value in node.reads):
+        if all(value.name in constant for value in node.reads):
             constant.update(value.name for value in node.outputs)
             continue  # arithmetic on weights: they count in the layer that reads what it makes
         owned = {weight.name: weight for v in node.reads for weight in origins.get(v.name, ())}
@@ -164,7 +164,7 @@ def multiply_adds(node: Node, constant: Collection[str]) -> int:
     if node.op not in ("linear", "gemm", "matmul"):
         return 0
     a, b = node.reads[:2]
-    if not any(value.name in constant or isinstance(value, Weight) for value in (a, b)):
+    if not any(value.name in constant for value in (a, b)):
         return 0
     depth = a.sizes[0] if node.keywords.get("trans_a") else a.sizes[-1]
     return math.prod(node.outputs[0].sizes) * depth
