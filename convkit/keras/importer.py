@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from convkit.graph.ir import Graph, Value
 from convkit.keras.layer import Apply, Layer, Unsupported
 from convkit.keras.layers import MERGING, TRANSLATORS
-from convkit.keras.net import Net, Tensor
+from convkit.keras.net import Array, Net, Tensor
 from convkit.keras.network import LayerConfig, Network, Ref, is_keras_3, read_network
 from convkit.weights.bounds import shown
 from convkit.weights.keras_file import read_keras
@@ -36,7 +36,7 @@ class Imported(NamedTuple):
     shapes."""
 
     graph: Graph
-    weights: dict[str, Any]
+    weights: dict[str, Array]
     sizes: dict[str, Sizes]
 
 
@@ -64,14 +64,36 @@ def from_keras(path: str | os.PathLike[str]) -> Imported:
             f"load({file.name!r})"
         )
     try:
-        return _import(stored.config, stored.layers, file.stem)
-    except (MemoryError, OverflowError, RecursionError) as error:
-        raise ValueError(f"{file}: {type(error).__name__} while it was read") from None
+        return from_config(stored.config, stored.layers, file.stem)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
 
 
-def _import(config: Any, layers: Any, name: str) -> Imported:
+def from_config(
+    config: Any, layers: Mapping[str, Mapping[str, Array]], name: str = "network"
+) -> Imported:
+    """The model that a config describes, with the weights that its layers have.
+
+    Parameters
+    ----------
+    config : dict
+        {"class_name": "Functional", "config": {"layers": [...], ...}}, as Keras writes it.
+    layers : name of a layer -> name of a weight -> array
+        In Keras' layouts; see `convkit.weights.keras_file.KerasFile`.
+    name : str
+
+    Raises
+    ------
+    ValueError
+        As `from_keras`.
+    """
+    try:
+        return _import(config, layers, name)
+    except (MemoryError, OverflowError, RecursionError) as error:
+        raise ValueError(f"the model's config: {type(error).__name__} while it was read") from None
+
+
+def _import(config: Any, layers: Mapping[str, Mapping[str, Array]], name: str) -> Imported:
     network = read_network(config)
     translated = _translate(network, is_keras_3(config))
     net = Net(layers)
@@ -246,7 +268,9 @@ def _call(
 def _found(known: dict[Ref, Tensor], ref: Ref) -> Tensor:
     if ref not in known:
         name, call, output = ref
-        raise ValueError(f"output {output} of call {call} of {shown(name)} is read: no layer makes it")
+        raise ValueError(
+            f"output {output} of call {call} of {shown(name)} is read: no layer makes it"
+        )
     return known[ref]
 
 

@@ -61,9 +61,7 @@ class Net:
         self._names.add(name)
         return name
 
-    def emit(
-        self, op: str, name: str, inputs: Sequence[Value | None], **settings: Any
-    ) -> Value:
+    def emit(self, op: str, name: str, inputs: Sequence[Value | None], **settings: Any) -> Value:
         """Add a node; its shape is found from what the inputs' sizes are."""
         if len(self.nodes) >= MOST_NODES:
             raise ValueError(f"more than {MOST_NODES} nodes: refused")
@@ -130,9 +128,7 @@ class Net:
             self.weights[weight.name] = turned
         return weight
 
-    def taken(
-        self, layer: Layer, role: str, shape: tuple[int, ...], order: Sequence[str]
-    ) -> Array:
+    def taken(self, layer: Layer, role: str, shape: tuple[int, ...], order: Sequence[str]) -> Array:
         """The array as it stands in the file; zeros where it is not what it must be."""
         array = self._find(layer, role, order)
         said = "/".join(layer.path)

@@ -18,13 +18,15 @@ SEPARABLE = ("depthwise_kernel", "pointwise_kernel", "bias")
 
 def turned(kernel: Array) -> Array:
     """(r, s, c, k) -> (k, c, r, s)."""
-    return kernel.transpose(3, 2, 0, 1)
+    made: Array = kernel.transpose(3, 2, 0, 1)
+    return made
 
 
 def turned_depthwise(kernel: Array) -> Array:
     """(r, s, c, m), m filters a channel -> (c m, 1, r, s)."""
     r, s, c, m = kernel.shape
-    return kernel.transpose(2, 3, 0, 1).reshape(c * m, 1, r, s)
+    made: Array = kernel.transpose(2, 3, 0, 1).reshape(c * m, 1, r, s)
+    return made
 
 
 def image(x: Tensor, layer: Layer) -> Value:
@@ -40,7 +42,11 @@ def bias(net: Net, layer: Layer, used: bool, k: int, order: tuple[str, ...] = FI
 
 def conv2d(layer: Layer) -> Any:
     layer.channels_last()
-    k, window, groups = layer.integer("filters"), layer.pair("kernel_size"), layer.integer("groups", 1)
+    k, window, groups = (
+        layer.integer("filters"),
+        layer.pair("kernel_size"),
+        layer.integer("groups", 1),
+    )
     settings = _slide(layer)
     chosen, biased = setting(layer), layer.flag("use_bias", True)
 
@@ -107,9 +113,7 @@ def separable_conv2d(layer: Layer) -> Any:
             layer, "depthwise_kernel", (*window, c, each), SEPARABLE, turned_depthwise,
             name="depthwise.weight",
         )  # fmt: skip
-        value = net.emit(
-            "conv2d", f"{layer.name}.depthwise", (value, w), groups=c, **settings
-        )
+        value = net.emit("conv2d", f"{layer.name}.depthwise", (value, w), groups=c, **settings)
         w = net.weight(
             layer, "pointwise_kernel", (1, 1, c * each, k), SEPARABLE, turned,
             name="pointwise.weight",
@@ -124,7 +128,11 @@ def separable_conv2d(layer: Layer) -> Any:
 def conv2d_transpose(layer: Layer) -> Any:
     """Filters are (r, s, k, c) in the file, (c, k, r, s) here."""
     layer.channels_last()
-    k, window, groups = layer.integer("filters"), layer.pair("kernel_size"), layer.integer("groups", 1)
+    k, window, groups = (
+        layer.integer("filters"),
+        layer.pair("kernel_size"),
+        layer.integer("groups", 1),
+    )
     if groups != 1:
         raise Unsupported(f"Conv2DTranspose with groups={groups}")
     if layer.get("output_padding") is not None:
@@ -144,9 +152,7 @@ def conv2d_transpose(layer: Layer) -> Any:
         value = image(x, layer)
         w = net.weight(layer, "kernel", (*window, k, value.sizes[1]), FILTERS, turned)
         inputs = (value, w, bias(net, layer, biased, k))
-        y = net.emit(
-            "conv_transpose2d", layer.name, inputs, activation=chosen.fused, **settings
-        )
+        y = net.emit("conv_transpose2d", layer.name, inputs, activation=chosen.fused, **settings)
         return Tensor(after(net, chosen, y))
 
     return write
@@ -169,8 +175,8 @@ def dense(layer: Layer) -> Any:
             if x.image is not None:
                 _, channels, h, w = x.image.sizes
                 kernel = kernel.reshape(h, w, channels, k).transpose(2, 0, 1, 3).reshape(c, k)
-            matrix = kernel.T
-            return matrix if axes == 2 else matrix[:, :, None, None]
+            matrix: Array = kernel.T if axes == 2 else kernel.T[:, :, None, None]
+            return matrix
 
         form = f"{axes}" if x.image is None else f"{x.image.sizes}"
         w = net.weight(layer, "kernel", (c, k), FILTERS, flat, form=form)
@@ -215,9 +221,7 @@ def batch_normalization(layer: Layer) -> Any:
         )
         mean = net.weight(layer, "moving_mean", c, order, kind="running_mean")
         var = net.weight(layer, "moving_variance", c, order, kind="running_var")
-        return Tensor(
-            net.emit("batch_norm", layer.name, (value, gamma, beta, mean, var), eps=eps)
-        )
+        return Tensor(net.emit("batch_norm", layer.name, (value, gamma, beta, mean, var), eps=eps))
 
     return write
 

@@ -152,7 +152,7 @@ def normalization(layer: Layer) -> Any:
             raise ValueError(f"axis={number} must be the last of {axes}: expected rows or images")
         shape = (value.sizes[1],)
         if given[0] is None or given[1] is None:
-            found = [net.taken(layer, role, shape, order) for role in order[:2]]
+            found: list[Any] = [net.taken(layer, role, shape, order) for role in order[:2]]
         else:
             found = [numbers(key, each) for key, each in zip(order, given, strict=False)]
         mean, deviation = (np.asarray(each, np.float64).reshape(-1).tolist() for each in found)
