@@ -52,10 +52,7 @@ def read_hdf5(file: int, budget: Budget) -> Hdf5:
         raise ValueError("byte 0: no HDF5 file: its signature is missing")
     seconds = SECONDS + size // BYTES_PER_SECOND
     reading, writing = os.pipe()
-    request = {
-        "file": file, "pipe": writing, "path": _folders(), "seconds": seconds, "ratio": MOST_RATIO,
-        "slack": SLACK_OF_PART, "most": budget.most, "total": budget.left,
-    }  # fmt: skip
+    request = {"file": file, "pipe": writing, "path": _folders(), **limits(seconds, budget)}
     with os.fdopen(reading, "rb", buffering=0) as pipe:
         try:
             child = subprocess.Popen(
@@ -69,7 +66,7 @@ def read_hdf5(file: int, budget: Budget) -> Hdf5:
         clock.daemon = True
         clock.start()
         try:
-            return _received(pipe, budget)
+            return received(pipe, budget)
         except _CutOffError:
             child.wait()
             how = f"ended with {child.returncode}" if clock.is_alive() else f"took {seconds} s"
@@ -78,6 +75,14 @@ def read_hdf5(file: int, budget: Budget) -> Hdf5:
             clock.cancel()
             child.kill()
             child.wait()
+
+
+def limits(seconds: int, budget: Budget) -> dict[str, Any]:
+    """What the child is told to keep to."""
+    return {
+        "seconds": seconds, "ratio": MOST_RATIO, "slack": SLACK_OF_PART, "most": budget.most,
+        "total": budget.left,
+    }  # fmt: skip
 
 
 class _CutOffError(Exception):
@@ -100,7 +105,7 @@ def _environment() -> dict[str, str]:
     return {**kept, **threads, "HDF5_PLUGIN_PRELOAD": "::", "HDF5_USE_FILE_LOCKING": "FALSE"}
 
 
-def _received(pipe: BinaryIO, budget: Budget) -> Hdf5:
+def received(pipe: BinaryIO, budget: Budget) -> Hdf5:
     """The child's parts, trusted no more than the file."""
     text = _part(pipe, MOST_TABLE)
     try:

@@ -32,6 +32,8 @@ MOST_BYTES = 1 << 47
 #: Nothing of a file is copied in larger pieces than this but the arrays themselves.
 MOST_TEXT = 16 << 20
 PROBLEM = (1 << 64) - 1
+#: Memory for the library's own tables and the attributes.
+TABLES = 32 << 20
 
 
 class RefusedError(Exception):
@@ -254,32 +256,36 @@ def send(pipe: Any, part: Any) -> None:
     pipe.write(part)
 
 
-def main(request: dict[str, Any]) -> None:
-    """Read the file open at `request["file"]` and write it to the pipe."""
-    sys.path += request["path"]
-    import h5py  # type: ignore[import-untyped]
-    import numpy
-
-    size = os.fstat(request["file"]).st_size
+def serve(h5py: Any, numpy: Any, file: Any, pipe: Any, request: dict[str, Any]) -> None:
+    """Write an open file to the pipe."""
+    size = os.fstat(file.fileno()).st_size
     limits = Limits(size, request["ratio"], request["slack"], request["most"])
-    pipe = os.fdopen(request["pipe"], "wb")
-    # The library's own tables, and the attributes.
-    limit(request["seconds"], (32 << 20) + min(size, 64 << 20))
     try:
-        found = survey(h5py, os.fdopen(request["file"], "rb", buffering=0), limits)
+        found = survey(h5py, file, limits)
         if sum(found.sizes) > request["total"]:
             raise RefusedError(
                 f"its arrays would take {sum(found.sizes)} bytes: more than {size} bytes justify"
             )
         # An array, and beside it a chunk packed and unpacked.
-        limit(request["seconds"], (32 << 20) + 3 * max(found.sizes, default=0))
+        limit(request["seconds"], TABLES + 3 * max(found.sizes, default=0))
         send(pipe, found.table())
         for array in found.arrays(numpy):
             send(pipe, memoryview(array.reshape(-1).view("u1")))
     except RefusedError as refusal:
         pipe.write(struct.pack("<Q", PROBLEM))
         send(pipe, str(refusal).encode("utf-8", "replace"))
-    pipe.flush()
+
+
+def main(request: dict[str, Any]) -> None:
+    """Read the file open at `request["file"]` and write it to the pipe at `request["pipe"]`."""
+    sys.path += request["path"]
+    import h5py  # type: ignore[import-untyped]
+    import numpy
+
+    file = os.fdopen(request["file"], "rb", buffering=0)
+    limit(request["seconds"], TABLES + min(os.fstat(file.fileno()).st_size, MOST_TEXT))
+    with os.fdopen(request["pipe"], "wb") as pipe:
+        serve(h5py, numpy, file, pipe, request)
 
 
 if __name__ == "__main__":
