@@ -126,15 +126,15 @@ def finite(key: str, value: Any) -> float:
 def numbers(key: str, value: Any) -> list[float]:
     """One number or a list of them, nested as Keras writes arrays, in one row."""
     found: list[float] = []
-    waiting = [value]
+    waiting = [value]  # the next one last
     while waiting:
-        each = waiting.pop(0)
+        each = waiting.pop()
         if isinstance(each, dict) and isinstance(each.get("config"), dict):
             each = each["config"].get("value")
         if isinstance(each, list):
             if len(each) + len(found) + len(waiting) > MOST_SIZE:
                 raise ValueError(f"{key} has more than {MOST_SIZE} numbers")
-            waiting[:0] = each
+            waiting += reversed(each)
         else:
             found.append(finite(key, each))
     return found

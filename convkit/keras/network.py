@@ -231,9 +231,11 @@ def _call(node: Any, what: str, problems: list[str]) -> Call:
 
 def _tensors(values: list[Any], found: list[Ref | float], what: str, problems: list[str]) -> None:
     for value in values:
-        if isinstance(value, list):
-            # Lists of tensors are what merging layers take; no layer takes lists of lists.
-            _tensors([v for v in value if not isinstance(v, list)], found, what, problems)
+        if isinstance(value, list):  # of tensors, as merging layers take them; not of lists
+            flat = [each for each in value if not isinstance(each, list)]
+            _tensors(flat, found, what, problems)
+            if len(flat) < len(value):
+                problems.append("called with lists of lists")
         elif isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
             history = value.get("config")
             history = history.get("keras_history") if isinstance(history, dict) else None

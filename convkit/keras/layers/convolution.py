@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convkit.graph.ir import Value
-from convkit.keras.layer import Layer, Unsupported
+from convkit.keras.layer import Layer, Pair, Unsupported
 from convkit.keras.layers.activations import after, setting
 from convkit.keras.net import Array, Net, Tensor
 
@@ -47,7 +47,7 @@ def conv2d(layer: Layer) -> Any:
         layer.pair("kernel_size"),
         layer.integer("groups", 1),
     )
-    settings = _slide(layer)
+    settings = slide(layer)
     chosen, biased = setting(layer), layer.flag("use_bias", True)
 
     def write(net: Net, layer: Layer, x: Tensor) -> Tensor:
@@ -65,13 +65,20 @@ def conv2d(layer: Layer) -> Any:
     return write
 
 
-def _slide(layer: Layer) -> dict[str, Any]:
-    """Strides, padding and dilation, as they are called here."""
+def slide(layer: Layer) -> dict[str, Any]:
+    """Strides, padding and dilation, as they are called here and as short as they can be."""
+    padding = layer.word("padding", "valid", PADDINGS)
+    stride, dilation = layer.pair("strides", 1), layer.pair("dilation_rate", 1)
     return {
-        "stride": layer.pair("strides", 1),
-        "padding": layer.word("padding", "valid", PADDINGS),
-        "dilation": layer.pair("dilation_rate", 1),
+        "stride": short(stride),
+        "padding": 0 if padding == "valid" else padding,
+        "dilation": short(dilation),
     }
+
+
+def short(both: Pair) -> Any:
+    """One number where the two are equal, as listings of networks show it."""
+    return both[0] if both[0] == both[1] else both
 
 
 def depthwise_conv2d(layer: Layer) -> Any:
@@ -81,7 +88,7 @@ def depthwise_conv2d(layer: Layer) -> Any:
     if layer.integer("groups", 1) != 1:
         raise Unsupported("DepthwiseConv2D with groups")
     layer.get("filters")
-    settings = _slide(layer)
+    settings = slide(layer)
     chosen, biased = setting(layer), layer.flag("use_bias", True)
     order = ("depthwise_kernel", "bias")
 
@@ -103,7 +110,7 @@ def separable_conv2d(layer: Layer) -> Any:
     each = layer.integer("depth_multiplier", 1)
     if layer.integer("groups", 1) != 1:
         raise Unsupported("SeparableConv2D with groups")
-    settings = _slide(layer)
+    settings = slide(layer)
     chosen, biased = setting(layer), layer.flag("use_bias", True)
 
     def write(net: Net, layer: Layer, x: Tensor) -> Tensor:
@@ -137,15 +144,12 @@ def conv2d_transpose(layer: Layer) -> Any:
         raise Unsupported(f"Conv2DTranspose with groups={groups}")
     if layer.get("output_padding") is not None:
         raise Unsupported("Conv2DTranspose with output_padding")
-    settings = _slide(layer)
-    if settings["padding"] == "valid":
-        settings["padding"] = 0
+    settings = slide(layer)
+    if not settings["padding"]:
         # Filters smaller than the stride leave the last rows and columns to the bias.
-        gaps = (
-            max(u - (f - 1) * d - 1, 0)
-            for u, f, d in zip(settings["stride"], window, settings["dilation"], strict=True)
-        )
-        settings["output_padding"] = tuple(gaps)
+        steps, gaps = layer.pair("strides", 1), layer.pair("dilation_rate", 1)
+        rest = (max(u - (f - 1) * d - 1, 0) for u, f, d in zip(steps, window, gaps, strict=True))
+        settings["output_padding"] = short((next(rest), next(rest)))
     chosen, biased = setting(layer), layer.flag("use_bias", True)
 
     def write(net: Net, layer: Layer, x: Tensor) -> Tensor:

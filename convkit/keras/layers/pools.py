@@ -5,20 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from convkit.keras.layer import Layer
-from convkit.keras.layers.convolution import PADDINGS, image
+from convkit.keras.layers.convolution import PADDINGS, image, short
 from convkit.keras.net import Net, Tensor
 
 
 def _pool(op: str) -> Any:
     def pool(layer: Layer) -> Any:
         layer.channels_last()
+        window = layer.pair("pool_size", 2)
+        strides = window if layer.get("strides") is None else layer.pair("strides")
+        padding = layer.word("padding", "valid", PADDINGS)
         settings: dict[str, Any] = {
-            "kernel": layer.pair("pool_size", 2),
-            "padding": {"valid": 0, "same": "same"}[layer.word("padding", "valid", PADDINGS)],
+            "kernel": short(window),
+            "stride": short(strides),
+            "padding": 0 if padding == "valid" else padding,
         }
-        settings["stride"] = (
-            settings["kernel"] if layer.get("strides") is None else layer.pair("strides")
-        )
         if op == "avg_pool2d":
             settings["count_include_pad"] = False
 
