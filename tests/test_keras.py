@@ -272,11 +272,39 @@ def test_keras_3_calls_shared_layers_and_operators(rng):
     found = from_config(config, {"s": {"0": kernel}})
     assert found.graph.parameters == kernel.size
     assert found.sizes == {"x": (None, 3, None, None)}
+    assert found.graph.inputs[0].shape is None
     model = Model(found.graph, found.weights, sizes=found.sizes)
     for size in ((6, 7), (9, 5)):  # height and width are free
         x = rng.normal(size=(2, *size, 3))
         summed = conv(conv(x, kernel, padding="same"), kernel, padding="same") + x
         close(model(nchw(x)), summed * summed.mean((1, 2), keepdims=True) + 3)
+
+
+def test_dense_layer_of_an_image_and_of_rows(rng):
+    """One layer, two calls: the rows of the matrix are turned for the flattened image alone."""
+    image, rows, kernel = (rng.normal(size=size) for size in ((2, 2, 3, 4), (2, 24), (24, 5)))
+    layers = [
+        entry((2, 3, 4), "image") | {"inbound_nodes": []},
+        entry((24,), "rows") | {"inbound_nodes": []},
+        layer("Flatten", "flat", [call("image")]),
+        layer("Dense", "dense", [call("flat"), call("rows")], units=5, use_bias=False),
+        layer("Subtract", "it", [call("dense", ("dense", 1))]),
+    ]
+    config = functional(layers, ["image", "rows"], ["it"])
+    y = run(config, {"dense": {"kernel": kernel}}, image, rows)
+    close(y, image.reshape(2, -1) @ kernel - rows @ kernel)
+
+
+def test_layers_stand_in_any_order(rng):
+    """Each is written once what it reads is there."""
+    layers = [
+        layer("Add", "it", [call("up", "down")]),
+        layer("ReLU", "up", [call("x")]),
+        layer("Rescaling", "down", [call("up")], scale=-2.0),
+        entry((4,), "x") | {"inbound_nodes": []},
+    ]
+    x = rng.normal(size=(2, 4))
+    close(run(functional(layers, ["x"], ["it"]), {}, x), -np.maximum(x, 0))
 
 
 def small(rng, **more: Any) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -355,6 +383,15 @@ def test_nested_model(rng, tmp_path):
         "last": {"0": held["matrix"]},
     }
     close(run(top, twice, x), expected_small(x, held))
+
+
+def test_nested_model_of_one_layer(rng):
+    """A .h5 file gives the only layer's weights bare names."""
+    x, kernel = rng.normal(size=(2, 3, 4)), rng.normal(size=(12, 5))
+    dense = layer("Dense", "dense", units=5, use_bias=False)
+    base = sequential(entry((3, 4)), layer("Flatten", "flat"), dense, name="base")
+    close(run(sequential(entry((3, 4), "x"), base), {"base": {"kernel": kernel}}, x),
+          x.reshape(2, -1) @ kernel)  # fmt: skip
 
 
 def test_mobilenet_file(data):
