@@ -232,6 +232,19 @@ def test_no_order_where_it_could_be_another(change):
         np.testing.assert_array_equal(array, before[name])
 
 
+def test_formats_that_keep_an_order(tmp_path):
+    """What PyTorch and NumPy write stands as it was saved; safetensors files are sorted."""
+    from safetensors.numpy import save_file
+
+    model = chain(filters=(4, 4, 4))
+    given = {k.replace("body", "layer"): v for k, v in model.state_dict().items()}
+    np.savez(tmp_path / "net.npz", **given)
+    assert len(model.load(tmp_path / "net.npz").by_structure) == 6
+    save_file(given, tmp_path / "net.safetensors")
+    with pytest.raises(ValueError, match=r"by the order of the layers: layer\.\d fits none of"):
+        model.load(tmp_path / "net.safetensors")
+
+
 def test_sorted_files_are_taken_by_their_shapes():
     model = chain(filters=(2, 3, 5))
     given = dict(sorted({f"{'cab'[i]}.{role}": model.state_dict()[f"body.{i}.{role}"] + 1

@@ -183,12 +183,14 @@ def read_all(form: str, first: int, last: int, seed: int) -> None:
 
 def results(form: str, first: int, last: int, seed: int = 0) -> dict[int, str]:
     """What came of each mutant; the process is started again after a mutant that ended it."""
+    path = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)}
     found: dict[int, str] = {}
     ended = 0
     while first < last and ended < MOST_ENDED:
         child = subprocess.run(
             [sys.executable, __file__, form, str(first), str(last), str(seed), "child"],
-            capture_output=True, text=True, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            capture_output=True, text=True, env=environment,
         )  # fmt: skip
         for line in child.stdout.splitlines():
             number, _, result = line.partition(" ")

@@ -39,7 +39,8 @@ CODES = {code: name for name, code in DTYPES.items() if name not in ("bool", "bf
 class Budget:
     """The bytes that reading one file may still take: 100 times its size and 64 MiB in all.
 
-    `most`, where given, is what one part of it may unpack to, and the whole to twice as much.
+    `most`, where given, is what one part of it may unpack to. The whole may then take 8 times as
+    much: a part, and an array of bytes out of it, which counts four for each.
     """
 
     __slots__ = ("left", "most", "size")
@@ -49,7 +50,7 @@ class Budget:
         self.most = most
         self.left = MOST_RATIO * size + SLACK_OF_FILE
         if most is not None:
-            self.left = max(self.left, 2 * most + SLACK_OF_PART)
+            self.left = max(self.left, 8 * most)
 
     def unpack(self, packed: int, size: int, what: str) -> None:
         """Refuse a part that would unpack to too much."""
@@ -68,7 +69,8 @@ class Budget:
         if self.left < 0:
             raise ValueError(
                 f"{what} would bring the {self.size} bytes of the file to more than {MOST_RATIO} "
-                f"times their size and {SLACK_OF_FILE >> 20} MiB in memory: refused"
+                f"times their size and {SLACK_OF_FILE >> 20} MiB in memory: "
+                "refused unless max_bytes= allows it"
             )
 
 

@@ -115,7 +115,7 @@ def _keras_file(tree: Hdf5, config: dict[str, Any] | None) -> KerasFile:
     if not tree.arrays:
         raise ValueError("the file holds no array")
     for root in ("model_weights", ""):
-        if "layer_names" in tree.attributes.get(root, {}):
+        if not {"layer_names", "layer_names0"}.isdisjoint(tree.attributes.get(root, {})):
             return KerasFile(config, *_keras2(tree, root))
     if any(path.split("/")[0] in CONTAINERS for path in tree.arrays):
         return KerasFile(config, *_keras3(tree, config))

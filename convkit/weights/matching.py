@@ -95,12 +95,12 @@ def match(
     parts: list[Part],
     *,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
-    ordered: bool = True,
+    ordered: bool | None = None,
 ) -> Matched:
     """Find each weight of the graph among the parts of a file.
 
     `settings` are the configs of Keras' layers by name. `ordered` = the parts stand in the order
-    in which the network computes, as far as the file's format can say.
+    in which the network computes; None = nobody knows, and sorted names then say nothing.
     """
     network = _Network(graph)
     wrong: list[str] = []
@@ -114,9 +114,10 @@ def match(
         elif name in matched.taken:
             matched.wrong.append(f"{part.full} stands twice, with and without a prefix")
         else:
-            matched.taken[name], problem = network.fit(part, name)
+            array, problem = network.fit(part, name)
             if problem:
                 matched.wrong.append(f"{part.full} {problem}")
+            matched.taken[name] = array if problem else frozen(array, network.weights[name])
             if aliased:
                 matched.by_alias.append(name)
     _complete(matched, parts, network)
@@ -160,10 +161,9 @@ class _Network:
                 yield f"{layer.replace('/', '.')}.{role}"
 
     def fit(self, part: Part, name: str) -> tuple[Array, str]:
-        """(the array as the network wants it, why it is not; empty if it is)."""
+        """(a view in the network's layout, why it does not fit; empty if it does)."""
         weight = self.weights[name]
-        # A copy: later changes of the caller's array do not reach the model.
-        array = np.array(part.array)
+        array = np.asarray(part.array)
         if part.keras:
             node = self.owners[name]
             array = converted(array, weight.role, node, weight.sizes, self.orders.get(node.name))
@@ -173,12 +173,15 @@ class _Network:
             shape = np.shape(part.array)
             there = f"in Keras' layout, which is {array.shape} here, " if part.keras else ""
             return array, f"has shape {shape}, {there}expected {weight.shape}"
-        return frozen(array, weight), ""
+        return array, ""
 
 
 def frozen(array: Array, weight: Weight) -> Array:
-    """A weight's array as a model keeps it: of its dtype, row-contiguous and read-only."""
-    array = array.astype(weight.dtype, "C", copy=False)
+    """A weight's array as a model keeps it: of its dtype, row-contiguous and read-only.
+
+    A copy: later changes of the caller's array do not reach the model.
+    """
+    array = np.array(array, weight.dtype, order="C")
     array.flags.writeable = False
     return array
 
@@ -254,7 +257,9 @@ def _complete(matched: Matched, parts: list[Part], network: _Network) -> None:
 # By structure
 
 
-def _by_structure(matched: Matched, parts: list[Part], network: _Network, ordered: bool) -> None:
+def _by_structure(
+    matched: Matched, parts: list[Part], network: _Network, ordered: bool | None
+) -> None:
     """Take the file's layers for the network's in order, if all fit and there is one way only."""
     parts = [part for part in parts if not SIDE.match(_bare(part.full))]
     layers = list(_units(parts))
@@ -263,8 +268,9 @@ def _by_structure(matched: Matched, parts: list[Part], network: _Network, ordere
         matched.reason = f"{len(layers)} layers there, {len(nodes)} here"
         return
     names = [layer[0].layer for layer in layers]
-    by_name = names == sorted(names) and len(names) > 2
-    if by_name or not ordered:
+    if ordered is None:
+        ordered = names != sorted(names) or len(names) < 2
+    if not ordered:
         fits = [_only_fit(layer, nodes, network) for layer in layers]
     else:
         fits = [_fit(layer, node, network) for layer, node in zip(layers, nodes, strict=True)]
@@ -277,8 +283,11 @@ def _by_structure(matched: Matched, parts: list[Part], network: _Network, ordere
             matched.reason = f"{layer[0].layer} fits none of the layers, or several"
             return
         found.update(fit)
-    arrays = {name: network.fit(part, name)[0] for name, part in found.items()}
-    matched.taken = {name: arrays[name] for name in network.weights if name in arrays}
+    matched.taken = {
+        name: frozen(network.fit(found[name], name)[0], weight)
+        for name, weight in network.weights.items()
+        if name in found
+    }
     matched.wrong, matched.left, matched.by_alias = [], [], []
     matched.by_structure = list(matched.taken)
     _complete(matched, parts, network)
