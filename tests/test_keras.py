@@ -483,6 +483,8 @@ RELU = layer("ReLU", "r", [call("a")])
         (sequential(entry((4, 4, 3)), layer("Conv2D", "c", kernel_size=3)), "filters=None"),
         (sequential(entry((4, 4, 3)), layer("Conv2D", "c", filters=2, kernel_size=[3])),
          r"kernel_size=\[3\] must be one number or two"),
+        (sequential(entry((4,)), layer("ReLU", "r", max_value=[])), "max_value=list must be a num"),
+        (sequential(entry((4,)), layer("Rescaling", "r", scale=1e99)), "float32 can hold"),
         (sequential(entry((4,)), layer("MaxPooling2D", "p")), "needs images, got shape"),
         (sequential(entry((4, 4, 3)), layer("MaxPooling2D", "p", pool_size=9)), "layer 'p'"),
         (sequential(entry((4, 4, 3)), layer("Reshape", "r", target_shape=[7])), "does not fit"),
@@ -557,4 +559,4 @@ def _mutate(data: Any, draw: random.Random, odd: list[Any]) -> None:
     if draw.random() < 0.2:
         del where[key]
     else:
-        where[key] = draw.choice(odd)
+        where[key] = copy.deepcopy(draw.choice(odd))

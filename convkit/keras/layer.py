@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,8 @@ from convkit.weights.bounds import shown
 Pair = tuple[int, int]
 #: No window, stride or pad is larger.
 MOST_SIZE = 1 << 16
+#: No number is beyond float32's range.
+MOST_NUMBER = 3.4e38
 #: Settings that matter for training alone, or only repeat what stands elsewhere.
 IDLE = (
     "name", "trainable", "dtype", "batch_input_shape", "batch_shape", "input_shape", "seed",
@@ -116,10 +117,10 @@ def finite(key: str, value: Any) -> float:
     if isinstance(value, dict):  # Keras 3 writes the numbers of NumPy so
         inside = value.get("config")
         value = inside.get("value") if isinstance(inside, dict) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) > 1e300:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"{key}={shown(value)} must be a number")
-    if not math.isfinite(value):
-        raise ValueError(f"{key}={value} must be finite")
+    if not abs(value) <= MOST_NUMBER:  # nor NaN
+        raise ValueError(f"{key}={shown(value)} must be a number that float32 can hold")
     return float(value)
 
 
@@ -137,7 +138,17 @@ def numbers(key: str, value: Any) -> list[float]:
             waiting += reversed(each)
         else:
             found.append(finite(key, each))
+    if not found:
+        raise ValueError(f"{key}={shown(value)} must be a number or a list of them")
     return found
+
+
+def one_number(key: str, value: Any) -> float:
+    """A number that Keras may have written as an array of one."""
+    found = numbers(key, value)
+    if len(found) > 1:
+        raise ValueError(f"{key} holds {len(found)} numbers: expected one")
+    return found[0]
 
 
 #: Settings read and checked -> what writes the nodes, given what the layer is called with.

@@ -6,7 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 from convkit.graph.ir import Value
-from convkit.keras.layer import Layer, Unsupported, numbers
+from convkit.keras.layer import Layer, Unsupported, one_number
 from convkit.keras.net import IMAGE_AXES, Net, Tensor
 from convkit.weights.bounds import shown
 
@@ -115,9 +115,9 @@ def activation(layer: Layer) -> Any:
 def relu(layer: Layer) -> Any:
     """x above 0, slope x below, and no more than max_value."""
     most = layer.get("max_value")
-    slope = numbers("negative_slope", layer.get("negative_slope", 0.0) or 0.0)[0]
-    threshold = numbers("threshold", layer.get("threshold", 0.0) or 0.0)[0]
-    highest = math.inf if most is None else numbers("max_value", most)[0]
+    slope = one_number("negative_slope", layer.get("negative_slope") or 0.0)
+    threshold = one_number("threshold", layer.get("threshold") or 0.0)
+    highest = math.inf if most is None else one_number("max_value", most)
     if threshold:
         if slope or highest != math.inf:
             raise Unsupported("ReLU with threshold and another setting")
@@ -142,7 +142,7 @@ def leaky_relu(layer: Layer) -> Any:
     """The slope was `alpha` in Keras 2."""
     slopes = [layer.get(key) for key in ("negative_slope", "alpha")]
     slope = next((each for each in slopes if each is not None), 0.3)
-    return _layer_of(Activation(("leaky_relu", numbers("negative_slope", slope)[0])))
+    return _layer_of(Activation(("leaky_relu", one_number("negative_slope", slope))))
 
 
 def elu(layer: Layer) -> Any:

@@ -30,7 +30,8 @@ def _values(net: Net, layer: Layer, tensors: Sequence[Tensor | float]) -> list[V
         if isinstance(tensor, Tensor):
             values.append(net.plain(tensor))
         else:
-            values.append(net.constant(f"{layer.name}.number", tensor))
+            number = finite("a number that it is called with", tensor)
+            values.append(net.constant(f"{layer.name}.number", number))
     ranks = {len(value.sizes) for value in values if value.sizes}
     if len(ranks) > 1:
         shapes = ", ".join(str(value.sizes) for value in values)
