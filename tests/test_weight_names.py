@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import weight_files as files
 
-from convkit import load_weights
+from convkit import load_weights, models
 from convkit.graph import Builder, Model
 
 
@@ -279,25 +279,6 @@ def test_wrong_shapes_of_keras_are_listed_in_both_layouts():
     )
 
 
-def mobilenet() -> Model:
-    """MobileNet v1 of a quarter of the filters on 128x128, padded as Keras pads."""
-    filters = (16, 32, 32, 64, 64, 128, 128, 128, 128, 128, 128, 256, 256)
-    strides = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
-    b = Builder((3, 128, 128), name="net")
-    x, c = b.input, 8
-    x = b.conv2d(x, c, 3, stride=2, padding=((0, 1), (0, 1)), bias=False, name="conv1")
-    x = b.batch_norm(x, eps=1e-3, activation="relu6", name="conv1_bn")
-    for i, (k, stride) in enumerate(zip(filters, strides, strict=True), 1):
-        padding = 1 if stride == 1 else ((0, 1), (0, 1))
-        x = b.conv2d(x, c, 3, stride=stride, padding=padding, groups=c, bias=False,
-                     name=f"conv_dw_{i}")  # fmt: skip
-        x = b.batch_norm(x, eps=1e-3, activation="relu6", name=f"conv_dw_{i}_bn")
-        x, c = b.conv2d(x, k, 1, bias=False, name=f"conv_pw_{i}"), k
-        x = b.batch_norm(x, eps=1e-3, activation="relu6", name=f"conv_pw_{i}_bn")
-    x = b.flatten(b.global_avg_pool2d(x))
-    return b.model(b.softmax(b.linear(x, 1000, name="conv_preds")))
-
-
 def test_stored_mobilenet_of_keras(data):
     """What Keras saved runs here, and its outputs are those of the network it was converted to."""
     from PIL import Image
@@ -312,9 +293,12 @@ def test_stored_mobilenet_of_keras(data):
         images.append(np.asarray(image, np.float32) / 127.5 - 1)
     x = np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
     stored = np.load(data / "mobilenet_v1" / "expected.npz")
-    model = mobilenet()
+    model = models.build("mobilenet_v1", alpha=0.25, input_size=128)
     report = model.load(data / "mobilenet_v1" / "mobilenet_v1_0.25_128.h5")
     assert report.missing == report.unexpected == ()
-    got = model(x)
+    assert len(report.loaded) == 137
+    logits = model(x)
+    got = np.exp(logits - logits.max(1, keepdims=True))
+    got /= got.sum(1, keepdims=True)
     np.testing.assert_allclose(got, stored["output"], atol=2e-3)
     assert (got.argmax(1) == stored["index"]).sum() == 24
