@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from convkit.backends import check_device
 from convkit.graph.compiled import CompiledModel, Options
 from convkit.graph.file import write_model
+from convkit.graph.frozen import weights_before, weights_of
 from convkit.graph.inputs import by_name, enter_inputs
 from convkit.graph.ir import Graph, Shape, Weight
 from convkit.graph.known import names_read
@@ -26,6 +27,9 @@ from convkit.graph.tune import Tuned
 from convkit.problem import integer, one_of, shape_of
 from convkit.select import request
 from convkit.weights import load_weights
+
+if TYPE_CHECKING:
+    from convkit.graph.summary import Summary
 
 #: Compiled programs that calling a model keeps.
 KEPT = 8
@@ -86,6 +90,7 @@ class Model:
         self.preset = preset
         self.sizes = dict(sizes or {})
         self._tuned: Tuned = {}
+        self._frozen: frozenset[str] = frozenset()
         self._forget()
 
     def _forget(self) -> None:
@@ -346,6 +351,83 @@ class Model:
             The file cannot be written.
         """
         write_model(path, self._graph, self._all_weights(), self.labels, self.preset)
+
+    def summary(self, input_shape: Any = None) -> Summary:
+        """Count the layers: outputs, parameters, multiply-adds, receptive fields.
+
+        Weights that were never loaded are not drawn for it.
+
+        Parameters
+        ----------
+        input_shape : (n, c, h, w), optional
+            Of the input; of several inputs a list of shapes, or name -> shape. The network's own
+            shape unless given. What is counted is of one image, whatever n is.
+
+        Returns
+        -------
+        Summary
+            Totals and a row for each layer; printing it shows a table.
+
+        Raises
+        ------
+        ValueError
+            The network does not take this shape, or has free sizes and none were given.
+        TypeError
+            It is no shape.
+
+        Examples
+        --------
+        >>> import convkit
+        >>> s = convkit.models.build("lenet5_digits").summary()
+        >>> s.params, s.macs
+        (61706, 416520)
+        >>> [(row.name, row.params) for row in s.rows if row.params]
+        [('conv1', 156), ('conv2', 2416), ('fc1', 48120), ('fc2', 10164), ('fc3', 850)]
+        """
+        from convkit.graph.count import shapes_to_count, summarize
+
+        shapes = shapes_to_count(self._graph, self.sizes, input_shape)
+        self._check_shapes(shapes)
+        return summarize(self._graph, self._weights, shapes, self._frozen)
+
+    def freeze(self, *, up_to: str | None = None, names: Sequence[str] | None = None) -> None:
+        """Count weights as not trainable, as one does before training a network further.
+
+        It changes what `summary` says and nothing else; `save` does not keep it.
+
+        Parameters
+        ----------
+        up_to : str, optional
+            A layer. All layers before it are frozen; it and all after it are trainable, whatever
+            was frozen before.
+        names : list of str, optional
+            Layers to freeze beside those that are frozen. The name of a part, as `layer1` of
+            `layer1.0.conv1`, means all its layers; Keras' names of VGG's layers, as
+            `block5_conv1`, are known too. With neither argument, all layers.
+
+        Raises
+        ------
+        ValueError
+            The network has no such layer, or both arguments were given.
+
+        Examples
+        --------
+        >>> import convkit
+        >>> model = convkit.models.build("lenet5_digits")
+        >>> model.freeze(up_to="fc3")
+        >>> model.summary().trainable
+        850
+        """
+        if up_to is not None and names is not None:
+            raise ValueError(f"up_to={up_to!r} and names={names!r}: give one of them")
+        if up_to is not None:
+            self._frozen = weights_before(self._graph, up_to)
+        else:
+            self._frozen |= weights_of(self._graph, names)
+
+    def unfreeze(self, names: Sequence[str] | None = None) -> None:
+        """Count the weights of these layers, or of all, as trainable again; see `freeze`."""
+        self._frozen -= weights_of(self._graph, names)
 
     def _all_weights(self) -> dict[str, np.ndarray[Any, Any]]:
         """The weights in the graph's order; those never loaded are drawn here."""
