@@ -311,7 +311,11 @@ class Model:
         from convkit.weights.matching import match_source
 
         found = match_source(self._graph, source)
-        missing = [name for name in self._graph.weights if name not in found.taken]
+        missing = [
+            name
+            for name, weight in self._graph.weights.items()
+            if name not in found.taken and weight.role != "constant"  # part of the definition
+        ]
         if found.wrong or (strict and (missing or found.left)):
             parts = [f"wrong: {'; '.join(found.wrong)}"] if found.wrong else []
             parts += [f"missing: {', '.join(missing)}"] if missing and strict else []
