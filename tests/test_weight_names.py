@@ -302,3 +302,130 @@ def test_stored_mobilenet_of_keras(data):
     got /= got.sum(1, keepdims=True)
     np.testing.assert_allclose(got, stored["output"], atol=2e-3)
     assert (got.argmax(1) == stored["index"]).sum() == 24
+
+
+@pytest.mark.parametrize("between", ["reshape", "scale", "softmax", "sum", "twice"])
+def test_dense_counts_as_the_flattened_image_behind_what_keeps_its_order(between):
+    b = Builder((3, 2, 4), name="flat")
+    x = b.reshape(b.input, (24,)) if between == "reshape" else b.flatten(b.input)
+    if between == "scale":
+        x = b.scale(x, 2.0)
+    elif between == "softmax":
+        x = b.softmax(x)
+    elif between == "sum":
+        x = b.add(x, b.flatten(b.relu(b.input)))
+    elif between == "twice":
+        x = b.flatten(x)
+    model = b.model(b.linear(x, 5, bias=False, name="dense"))
+    kernel = drawn((24, 5))
+    model.load({"dense/kernel": kernel})
+    expected = kernel.reshape(2, 4, 3, 5).transpose(3, 2, 0, 1).reshape(5, 24)
+    np.testing.assert_array_equal(model.state_dict()["dense.weight"], expected)
+
+
+def test_no_order_is_guessed_for_a_flattened_image_beside_others():
+    b = Builder((3, 2, 4), name="flat")
+    x = b.concat([b.flatten(b.input), b.flatten(b.relu(b.input))])
+    x = b.linear(x, 5, bias=False, name="dense")
+    model = b.model(b.linear(x, 5, bias=False, name="out"))
+    with pytest.raises(ValueError, match="wrong: dense/kernel reads a flattened image beside") as e:
+        model.load({"dense/kernel": drawn((48, 5)), "out/kernel": drawn((5, 5))})
+    assert "out/kernel" not in str(e.value)
+
+
+@pytest.mark.parametrize(("window", "fits"), [((2, 4, 3), True), ((4, 2, 3), False)])
+def test_convolution_over_all_of_the_image(window, fits):
+    b = Builder((3, 2, 4), name="flat")
+    model = b.model(b.linear(b.flatten(b.input), 5, bias=False, name="dense"))
+    kernel = drawn((*window, 5))
+    if not fits:
+        with pytest.raises(ValueError, match=r"dense/kernel has shape \(4, 2, 3, 5\)"):
+            model.load({"dense/kernel": kernel})
+        return
+    model.load({"dense/kernel": kernel})
+    expected = kernel.transpose(3, 2, 0, 1).reshape(5, 24)
+    np.testing.assert_array_equal(model.state_dict()["dense.weight"], expected)
+
+
+def test_layers_of_one_name_in_two_models_are_not_taken_for_one(tmp_path):
+    import h5py
+
+    b = Builder((3, 5, 5), name="two")
+    x = b.conv2d(b.input, 4, 3, bias=False, name="conv")
+    model = b.model(b.linear(b.flatten(b.global_avg_pool2d(x)), 2, bias=False, name="dense"))
+    inner = {"conv/kernel:0": drawn((3, 3, 3, 4)), "dense/kernel:0": drawn((4, 2))}
+    path = tmp_path / "net.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [b"first", b"second"]
+        for number, name in enumerate(("first", "second")):
+            group = file.create_group(name)
+            group.attrs["weight_names"] = [key.encode() for key in inner]
+            for key, array in inner.items():
+                group[key] = array + number
+    with pytest.raises(ValueError, match="second/conv/kernel stands twice"):
+        model.load(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["layer_names"] = [b"first"]
+    model.load(path)
+    np.testing.assert_array_equal(model.state_dict()["dense.weight"], inner["dense/kernel:0"].T)
+
+
+def test_weights_listed_twice_are_refused(tmp_path):
+    import h5py
+
+    path = files.write_keras2(tmp_path / "net", {"conv": {"kernel": drawn((3, 3, 3, 4))}})
+    with h5py.File(path, "a") as file:
+        group = file["model_weights/conv"]
+        group["conv/kernel:1"] = drawn((3, 3, 3, 4), 1)
+        del group.attrs["weight_names"]
+        group.attrs["weight_names"] = [b"conv/kernel:0", b"conv/kernel:1"]
+    with pytest.raises(ValueError, match="weight 'conv/kernel:1' of layer 'conv' stands twice"):
+        load_weights(path)
+
+
+@pytest.mark.parametrize("first", [0, 1, 94])
+def test_layers_that_keras_numbered(first):
+    """All of one shape: by the numbers alone, each would go one place too far, or nowhere."""
+    b = Builder((4, 6, 6), name="counted")
+    x = b.input
+    for i in range(12):
+        x = b.conv2d(x, 4, 1, bias=False, name=f"conv2d_{i}" if i else "conv2d")
+    model = b.model(b.batch_norm(x, name="batch_normalization"))
+    given = {}
+    for i in range(12):
+        number = f"_{first + i}" if first + i else ""
+        given[f"conv2d{number}/kernel"] = np.full((1, 1, 4, 4), i, np.float32)
+    number = f"_{first}" if first else ""
+    given |= {f"batch_normalization{number}/{w}": a for w, a in KERAS["norm"].items()}
+    given = dict(sorted(given.items()))
+    report = model.load(given)
+    assert len(report.loaded) == 16
+    assert len(report.by_alias) == (16 if first else 0)
+    assert report.by_structure == ()
+    for i, array in enumerate(list(model.state_dict().values())[:12]):
+        assert (array == i).all()
+
+
+def test_layers_that_keras_numbered_are_not_guessed_where_some_lack():
+    b = Builder((4, 6, 6), name="counted")
+    x = b.conv2d(b.input, 4, 1, bias=False, name="conv2d")
+    model = b.model(b.conv2d(x, 4, 1, bias=False, name="conv2d_1"))
+    with pytest.raises(ValueError, match="missing: conv2d.weight, conv2d_1.weight"):
+        model.load({"conv2d_7/kernel": drawn((1, 1, 4, 4))})
+
+
+@pytest.mark.parametrize("role", ["weight", "bias"])
+def test_a_file_that_was_sorted_has_no_order(tmp_path, role):
+    """conv10 before conv2, or each bias before its weight: nobody computes so."""
+    count = 12 if role == "weight" else 3
+    b = Builder((4, 6, 6), name="chain")
+    x = b.input
+    for i in range(count):
+        x = b.conv2d(x, 4, 1, bias=role == "bias", name=f"body.{i}")
+    model = b.model(x)
+    given = {name.replace("body.", "z"): a for name, a in model.state_dict().items()}
+    np.savez(tmp_path / "kept.npz", **given)
+    assert len(model.load(tmp_path / "kept.npz").by_structure) == len(given)
+    np.savez(tmp_path / "sorted.npz", **dict(sorted(given.items())))
+    with pytest.raises(ValueError, match="by the order of the layers: z0 fits none"):
+        model.load(tmp_path / "sorted.npz")

@@ -141,7 +141,10 @@ def _keras2(tree: Hdf5, root: str) -> Parts:
             array = tree.arrays[path]
             # A nested model's weights keep the names of its layers apart.
             short = name if len(owners) > 1 else name.rpartition("/")[2]
-            found[re.sub(r":\d+$", "", short)] = array
+            short = re.sub(r":\d+$", "", short)
+            if short in found or layer in layers:
+                raise ValueError(f"weight {shown(name)} of layer {shown(layer)} stands twice")
+            found[short] = array
             weights[name if name not in weights else f"{layer}/{name}"] = array
         if found:
             layers[layer] = found

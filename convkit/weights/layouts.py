@@ -7,12 +7,12 @@ follows a flatten counts its inputs in the order (h, w, c).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from convkit.graph.ir import Graph, Node, Shape, Value
+from convkit.graph.ir import Graph, Node, Shape, Value, Weight
 
 Array = np.ndarray[Any, Any]
 
@@ -30,7 +30,12 @@ NUMBERED = {
     "separable": ("depthwise_kernel", "pointwise_kernel", "bias"),
 }
 #: Operations that leave each element where it is, so that the order before them is that after.
-IN_PLACE = ("identity", "activation", "clip", "swish", "batch_norm")
+IN_PLACE = (
+    "identity", "activation", "clip", "swish", "batch_norm", "softmax", "log_softmax", "add", "sub",
+    "mul", "div", "maximum", "minimum",
+)  # fmt: skip
+#: The order of what a flattened image was mixed into; nothing of Keras fits what reads it.
+MIXED: Shape = ()
 
 
 class Part(NamedTuple):
@@ -71,23 +76,50 @@ def numbered(parts: list[Part], config: Mapping[str, Any] | None) -> list[Part]:
 
 
 def flattened(graph: Graph) -> dict[str, Shape]:
-    """(c, h, w) in which the inputs of a node count, for the nodes that follow a flatten."""
+    """(c, h, w) in which the inputs of a node count, for the nodes that follow a flatten.
+
+    MIXED for those that read a flattened image beside something else.
+    """
     orders: dict[Value, Shape] = {}
     found: dict[str, Shape] = {}
     made = {value: node for node in graph.nodes for value in node.outputs}
     for node in graph.nodes:
-        source = next((v for v in node.inputs if v is not None), None)
-        if source is None:
-            continue
-        if node.op == "flatten" and source.shape is not None and len(source.shape) == 4:
-            before = made.get(source)
+        values = [v for v in node.inputs if v is not None and not isinstance(v, Weight)]
+        known = {orders[value] for value in values if value in orders}
+        output = node.outputs[0]
+        if known:
+            found[node.name] = orders.get(values[0], MIXED)
+            order = _order_after(node, values, orders)
+            if order is not None:
+                orders[output] = order
+        elif values and _flattens(node, values[0]):
+            before = made.get(values[0])
             if before is None or before.op != "transpose":
-                orders[node.outputs[0]] = source.shape[1:]
-        elif source in orders:
-            found[node.name] = orders[source]
-            if node.op in IN_PLACE:
-                orders[node.outputs[0]] = orders[source]
+                assert values[0].shape is not None
+                orders[output] = values[0].shape[1:]
     return found
+
+
+def _flattens(node: Node, image: Value) -> bool:
+    """Whether the node makes rows of images of several pixels."""
+    shape, made = image.shape, node.outputs[0].shape
+    if shape is None or len(shape) != 4 or shape[2:] == (1, 1):
+        return False
+    rows = made is not None and len(made) == 2 and made[1] == np.prod(shape[1:])
+    return rows and node.op in ("flatten", "reshape")
+
+
+def _order_after(
+    node: Node, values: Sequence[Value], orders: Mapping[Value, Shape]
+) -> Shape | None:
+    """The order of what a node makes of flattened images; None where it is the node's own."""
+    before, after = values[0].shape, node.outputs[0].shape
+    if node.op == "linear" or before is None or after is None or len(after) != 2:
+        return None
+    several = [value for value in values if value.shape is None or np.prod(value.shape) > 1]
+    same = len({orders.get(value, MIXED) for value in several}) == 1
+    stays = node.op in IN_PLACE or (node.op in ("flatten", "reshape") and after == before)
+    return orders.get(several[0], MIXED) if stays and same else MIXED
 
 
 def converted(array: Array, role: str, node: Node, wanted: Shape, order: Shape | None) -> Any:
@@ -108,6 +140,8 @@ def converted(array: Array, role: str, node: Node, wanted: Shape, order: Shape |
         return array.T[:, :, None, None]
     if node.op == "linear" and array.ndim == 4:
         # A convolution over all of the image.
+        if order is not None and (array.shape[2], *array.shape[:2]) != order:
+            return array
         return array.transpose(3, 2, 0, 1).reshape(array.shape[3], -1)
     if node.op == "linear" and array.ndim == 2:
         return _reordered(array, order).T
@@ -116,7 +150,7 @@ def converted(array: Array, role: str, node: Node, wanted: Shape, order: Shape |
 
 def _reordered(array: Array, order: Shape | None) -> Any:
     """The first axis, which counts (h, w, c), in the order (c, h, w)."""
-    if order is None or len(array) != np.prod(order):
+    if not order or len(array) != np.prod(order):
         return array
     c, h, w = order
     split = array.reshape(h, w, c, *array.shape[1:])

@@ -16,6 +16,7 @@ from convkit.graph.ir import Graph, Node, Value, Weight
 from convkit.weights import KERAS, load_weights
 from convkit.weights.layouts import (
     KERAS_NAME,
+    MIXED,
     ROLES,
     Array,
     Part,
@@ -30,6 +31,11 @@ PREFIXES = ("module.", "model.", "_orig_mod.")
 IGNORED = "num_batches_tracked"
 #: Classifiers at the side, which networks are trained with and seldom run with.
 SIDE = re.compile(r"(aux\d*|aux_logits|auxlogits|aux_classifier|loss[123])[./_]", re.IGNORECASE)
+
+#: The names that Keras gives to layers without one: conv2d, conv2d_1, ...
+COUNTED = re.compile(
+    r"((?:depthwise_|separable_)?conv2d|conv2d_transpose|dense|batch_normalization)(?:_(\d{1,9}))?"
+)
 
 
 @dataclass(slots=True)
@@ -60,7 +66,8 @@ def match_source(graph: Graph, source: str | os.PathLike[str] | Mapping[str, Any
 
     file = read_keras(source)
     named = {
-        weight if "/" in weight else f"{layer}/{weight}": array
+        # Two models inside one may have layers of the same names.
+        f"{layer}/{weight}": array
         for layer, inside in file.layers.items()
         for weight, array in inside.items()
     }
@@ -107,8 +114,10 @@ def match(
     parts = _named(parts, settings or {}, wrong)
     aliases = _aliases(graph.name)
     matched = Matched(wrong=wrong)
+    ranks = _ranks(parts, network)
     for part in parts:
-        name, aliased = network.name_of(part, aliases)
+        layer = ranks.get(part.layer, part.layer)
+        name, aliased = network.name_of(part._replace(layer=layer), aliases)
         if name is None:
             (matched.side if SIDE.match(_bare(part.full)) else matched.left).append(part.full)
         elif name in matched.taken:
@@ -118,7 +127,7 @@ def match(
             if problem:
                 matched.wrong.append(f"{part.full} {problem}")
             matched.taken[name] = array if problem else frozen(array, network.weights[name])
-            if aliased:
+            if aliased or layer != part.layer:
                 matched.by_alias.append(name)
     _complete(matched, parts, network)
     missing = len(matched.taken) < len(network.weights)
@@ -166,7 +175,10 @@ class _Network:
         array = np.asarray(part.array)
         if part.keras:
             node = self.owners[name]
-            array = converted(array, weight.role, node, weight.sizes, self.orders.get(node.name))
+            order = self.orders.get(node.name)
+            if order == MIXED and node.op in ("linear", "batch_norm") and weight.role != "bias":
+                return array, "reads a flattened image beside others: Keras' order is not known"
+            array = converted(array, weight.role, node, weight.sizes, order)
         if array.dtype.kind != "f":
             return array, f"has dtype {array.dtype}, expected {weight.dtype}"
         if array.shape != weight.shape:
@@ -216,6 +228,32 @@ def _named(
         except ValueError as error:
             wrong.append(f"{layer} {error}")
     return named
+
+
+def _ranks(parts: Iterable[Part], network: _Network) -> dict[str, str]:
+    """Layers of the file -> those of the network, for names that Keras made up by counting.
+
+    It counts all layers of a class since it was started, and older versions begin at 1: where both
+    sides have as many of a class, the first is the first.
+    """
+    there = _counted(part.layer for part in parts if part.keras)
+    here = _counted(re.sub(r"(\.(depthwise|pointwise))?\.\w+$", "", n) for n in network.weights)
+    return {
+        old: new
+        for kind, names in there.items()
+        if len(names) == len(here.get(kind, ()))
+        for old, new in zip(names, here[kind], strict=True)
+    }
+
+
+def _counted(layers: Iterable[str]) -> dict[str, list[str]]:
+    """Class -> its layers that have a number for a name, in the order of the numbers."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for layer in set(layers):
+        counted = COUNTED.fullmatch(layer)
+        if counted:
+            found.setdefault(counted[1], []).append((int(counted[2] or 0), layer))
+    return {kind: [layer for _, layer in sorted(names)] for kind, names in found.items()}
 
 
 def _layers(parts: Iterable[Part]) -> dict[str, list[Part]]:
@@ -270,6 +308,7 @@ def _by_structure(
     names = [layer[0].layer for layer in layers]
     if ordered is None:
         ordered = names != sorted(names) or len(names) < 2
+    ordered = ordered and not _sorted_by_name(parts, names)
     if not ordered:
         fits = [_only_fit(layer, nodes, network) for layer in layers]
     else:
@@ -291,6 +330,15 @@ def _by_structure(
     matched.wrong, matched.left, matched.by_alias = [], [], []
     matched.by_structure = list(matched.taken)
     _complete(matched, parts, network)
+
+
+def _sorted_by_name(parts: list[Part], layers: list[str]) -> bool:
+    """Whether someone sorted the file: conv10 before conv2, or each bias before its weight."""
+    full = [part.full for part in parts]
+    if len(layers) < 2 or full != sorted(full):
+        return False
+    by_number = sorted(layers, key=lambda n: [p.zfill(9) for p in re.split(r"(\d+)", n)])
+    return layers != by_number or (len(full) > len(layers) and not any(p.keras for p in parts))
 
 
 def _units(parts: list[Part]) -> Iterable[list[Part]]:
