@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import weight_files as files
 
+import convkit
 from convkit import load_weights, models
 from convkit.graph import Builder, Model
 
@@ -328,7 +329,9 @@ def test_no_order_is_guessed_for_a_flattened_image_beside_others():
     x = b.concat([b.flatten(b.input), b.flatten(b.relu(b.input))])
     x = b.linear(x, 5, bias=False, name="dense")
     model = b.model(b.linear(x, 5, bias=False, name="out"))
-    with pytest.raises(ValueError, match="wrong: dense/kernel reads a flattened image beside") as e:
+    with pytest.raises(
+        ValueError, match="wrong: dense/kernel reads a flattened image of free size, or"
+    ) as e:
         model.load({"dense/kernel": drawn((48, 5)), "out/kernel": drawn((5, 5))})
     assert "out/kernel" not in str(e.value)
 
@@ -429,3 +432,35 @@ def test_a_file_that_was_sorted_has_no_order(tmp_path, role):
     np.savez(tmp_path / "sorted.npz", **dict(sorted(given.items())))
     with pytest.raises(ValueError, match="by the order of the layers: z0 fits none"):
         model.load(tmp_path / "sorted.npz")
+
+
+@pytest.mark.parametrize("batch", [1, "N"])
+@pytest.mark.parametrize("op", ["Gemm", "Gemm turned", "MatMul"])
+def test_kernels_of_keras_in_a_network_of_onnx(tmp_path, op, batch):
+    """Square matrices, whose shapes tell nothing; a free batch leaves the image's size open."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import helper, numpy_helper
+
+    settings = {"Gemm turned": {"transB": 1}}.get(op, {})
+    nodes = [helper.make_node("Flatten", ["x"], ["rows"])]
+    for source, made in (("rows", "first"), ("first", "second")):
+        nodes.append(helper.make_node(op.split()[0], [source, f"{made}.weight"], [made],
+                                      **settings))  # fmt: skip
+    kernels = {f"{name}/kernel": drawn((24, 24), i) for i, name in enumerate(("first", "second"))}
+    held = [numpy_helper.from_array(np.zeros((24, 24), np.float32), f"{name}.weight")
+            for name in ("first", "second")]  # fmt: skip
+    shapes = (("x", [batch, 3, 2, 4]), ("second", [batch, 24]))
+    x, y = (helper.make_tensor_value_info(name, 1, shape) for name, shape in shapes)
+    graph = helper.make_graph(nodes, "net", [x], [y], held)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+              tmp_path / "net.onnx")  # fmt: skip
+    model = convkit.load(tmp_path / "net.onnx")
+    if op == "Gemm" or batch == "N":
+        with pytest.raises(ValueError, match="wrong: first/kernel .* is not known"):
+            model.load(kernels)
+        return
+    model.load(kernels)
+    image = drawn((2, 2, 4, 3))
+    expected = image.reshape(2, 24) @ kernels["first/kernel"] @ kernels["second/kernel"]
+    got = model(np.ascontiguousarray(image.transpose(0, 3, 1, 2)))
+    np.testing.assert_allclose(got, expected, rtol=1e-5)

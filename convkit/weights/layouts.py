@@ -34,7 +34,11 @@ IN_PLACE = (
     "identity", "activation", "clip", "swish", "batch_norm", "softmax", "log_softmax", "add", "sub",
     "mul", "div", "maximum", "minimum",
 )  # fmt: skip
-#: The order of what a flattened image was mixed into; nothing of Keras fits what reads it.
+#: Operations whose outputs count as their filters do, whatever they read.
+MATRICES = ("linear", "matmul", "gemm", "conv2d", "conv_transpose2d")
+#: Before a flatten: there is one pixel, or Keras' order was made.
+ONE_ORDER = ("global_avg_pool2d", "global_max_pool2d", "transpose")
+#: An order that cannot be told: no dense kernel of Keras fits what reads it.
 MIXED: Shape = ()
 
 
@@ -78,7 +82,7 @@ def numbered(parts: list[Part], config: Mapping[str, Any] | None) -> list[Part]:
 def flattened(graph: Graph) -> dict[str, Shape]:
     """(c, h, w) in which the inputs of a node count, for the nodes that follow a flatten.
 
-    MIXED for those that read a flattened image beside something else.
+    MIXED for those that read a flattened image of free size, or one beside something else.
     """
     orders: dict[Value, Shape] = {}
     found: dict[str, Shape] = {}
@@ -94,19 +98,22 @@ def flattened(graph: Graph) -> dict[str, Shape]:
                 orders[output] = order
         elif values and _flattens(node, values[0]):
             before = made.get(values[0])
-            if before is None or before.op != "transpose":
-                assert values[0].shape is not None
-                orders[output] = values[0].shape[1:]
+            if before is None or before.op not in ONE_ORDER:
+                shape = values[0].shape
+                orders[output] = MIXED if shape is None else shape[1:]
     return found
 
 
 def _flattens(node: Node, image: Value) -> bool:
-    """Whether the node makes rows of images of several pixels."""
+    """Whether the node makes rows of images of several pixels, or may do so."""
     shape, made = image.shape, node.outputs[0].shape
-    if shape is None or len(shape) != 4 or shape[2:] == (1, 1):
+    if node.op not in ("flatten", "reshape"):
         return False
-    rows = made is not None and len(made) == 2 and made[1] == np.prod(shape[1:])
-    return rows and node.op in ("flatten", "reshape")
+    if shape is None:
+        return True
+    if len(shape) != 4 or shape[2:] == (1, 1):
+        return False
+    return made is not None and len(made) == 2 and made[1] == np.prod(shape[1:])
 
 
 def _order_after(
@@ -114,12 +121,12 @@ def _order_after(
 ) -> Shape | None:
     """The order of what a node makes of flattened images; None where it is the node's own."""
     before, after = values[0].shape, node.outputs[0].shape
-    if node.op == "linear" or before is None or after is None or len(after) != 2:
+    if node.op in MATRICES or (after is not None and len(after) != 2):
         return None
     several = [value for value in values if value.shape is None or np.prod(value.shape) > 1]
     same = len({orders.get(value, MIXED) for value in several}) == 1
-    stays = node.op in IN_PLACE or (node.op in ("flatten", "reshape") and after == before)
-    return orders.get(several[0], MIXED) if stays and same else MIXED
+    flat = before is not None and after == before and node.op in ("flatten", "reshape")
+    return orders.get(several[0], MIXED) if same and (flat or node.op in IN_PLACE) else MIXED
 
 
 def converted(array: Array, role: str, node: Node, wanted: Shape, order: Shape | None) -> Any:
@@ -145,6 +152,8 @@ def converted(array: Array, role: str, node: Node, wanted: Shape, order: Shape |
         return array.transpose(3, 2, 0, 1).reshape(array.shape[3], -1)
     if node.op == "linear" and array.ndim == 2:
         return _reordered(array, order).T
+    if node.op == "matmul" and array.ndim == 2:
+        return _reordered(array, order)
     return _reordered(array, order) if node.op == "batch_norm" and array.ndim == 1 else array
 
 

@@ -32,6 +32,8 @@ IGNORED = "num_batches_tracked"
 #: Classifiers at the side, which networks are trained with and seldom run with.
 SIDE = re.compile(r"(aux\d*|aux_logits|auxlogits|aux_classifier|loss[123])[./_]", re.IGNORECASE)
 
+#: Operations to whose layout kernels of Keras are turned.
+KERNELS = ("conv2d", "conv_transpose2d", "linear", "matmul")
 #: The names that Keras gives to layers without one: conv2d, conv2d_1, ...
 COUNTED = re.compile(
     r"((?:depthwise_|separable_)?conv2d|conv2d_transpose|dense|batch_normalization)(?:_(\d{1,9}))?"
@@ -176,8 +178,14 @@ class _Network:
         if part.keras:
             node = self.owners[name]
             order = self.orders.get(node.name)
-            if order == MIXED and node.op in ("linear", "batch_norm") and weight.role != "bias":
-                return array, "reads a flattened image beside others: Keras' order is not known"
+            if array.ndim > 1 and (node.op not in KERNELS or weight is node.inputs[0]):
+                return array, f"belongs to a {node.op} here: Keras' layout is not known for it"
+            if order == MIXED and node.op in ("linear", "matmul", "batch_norm"):
+                if weight.role != "bias" or node.op == "batch_norm":
+                    return array, (
+                        "reads a flattened image of free size, or one beside others: Keras' order "
+                        "is not known"
+                    )
             array = converted(array, weight.role, node, weight.sizes, order)
         if array.dtype.kind != "f":
             return array, f"has dtype {array.dtype}, expected {weight.dtype}"
