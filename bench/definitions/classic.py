@@ -28,7 +28,7 @@ def lenet5(net: Layers, x: Any) -> Any:
 
 def subsample(net: Layers, x: Any) -> Any:
     """The sum of 2x2 pixels, times a gain, plus a bias, squashed."""
-    return squash(net.affine(4 * net.avg_pool(x, 2, 2)))
+    return squash(net.shift(net.gain(4 * net.avg_pool(x, 2, 2))))
 
 
 def squash(x: Any) -> Any:
@@ -37,11 +37,11 @@ def squash(x: Any) -> Any:
 
 
 def lenet5_digits(net: Layers, x: Any) -> Any:
-    """LeNet-5 as it is taught today: ReLU, maxima, linear layers without gaps."""
-    x = net.max_pool(net.conv(x, 6, 5, name="conv1").relu(), 2, 2)
-    x = net.max_pool(net.conv(x, 16, 5, name="conv2").relu(), 2, 2).flatten(1)
-    x = net.linear(x, 120, name="fc1").relu()
-    x = net.linear(x, 84, name="fc2").relu()
+    """The network that bench/train_digits.py trains."""
+    x = net.avg_pool(net.conv(x, 6, 5, name="conv1"), 2, 2).tanh()
+    x = net.avg_pool(net.conv(x, 16, 5, name="conv2"), 2, 2).tanh().flatten(1)
+    x = net.linear(x, 120, name="fc1").tanh()
+    x = net.linear(x, 84, name="fc2").tanh()
     return net.linear(x, 10, name="fc3")
 
 
@@ -83,9 +83,9 @@ def alexnet(net: Layers, x: Any) -> Any:
 
 def alexnet_paper(net: Layers, x: Any) -> Any:
     """Krizhevsky, Sutskever, Hinton 2012: on two GPUs, so in two groups, with response norms."""
-    x = net.response_norm(net.conv(x, 96, 11, 4).relu(), 5, 1e-4, 0.75, 2.0)
+    x = net.response_norm(net.conv(x, 96, 11, 4).relu())
     x = net.conv(net.max_pool(x, 3, 2), 256, 5, 1, 2, groups=2).relu()
-    x = net.max_pool(net.response_norm(x, 5, 1e-4, 0.75, 2.0), 3, 2)
+    x = net.max_pool(net.response_norm(x), 3, 2)
     x = net.conv(x, 384, 3, 1, 1).relu()
     x = net.conv(x, 384, 3, 1, 1, groups=2).relu()
     x = net.conv(x, 256, 3, 1, 1, groups=2).relu()
@@ -95,9 +95,9 @@ def alexnet_paper(net: Layers, x: Any) -> Any:
 def zfnet(net: Layers, x: Any) -> Any:
     """Zeiler and Fergus 2014, figure 3: sides 110, 55, 26, 13, 6; pooled, then normalised."""
     x = net.max_pool(net.conv(x, 96, 7, 2, 1).relu(), 3, 2, ceil=True)
-    x = net.response_norm(x, 5, 1e-4, 0.75, 2.0)
+    x = net.response_norm(x)
     x = net.max_pool(net.conv(x, 256, 5, 2).relu(), 3, 2, ceil=True)
-    x = net.response_norm(x, 5, 1e-4, 0.75, 2.0)
+    x = net.response_norm(x)
     x = net.conv(x, 384, 3, 1, 1).relu()
     x = net.conv(x, 384, 3, 1, 1).relu()
     x = net.conv(x, 256, 3, 1, 1).relu()

@@ -55,13 +55,14 @@ def googlenet_paper(net: Layers, x: Any, aux: bool = False) -> Any:
     def unit(x: Any, filters: int, size: int, stride: int = 1) -> Any:
         return net.conv(x, filters, size, stride, size // 2).relu()
 
-    def side(x: Any) -> Any:
-        x = unit(net.avg_pool(x, 5, 3), 128, 1).flatten(1)
-        return net.linear(net.linear(x, 1024).relu(), 1000)
+    def side(x: Any, name: str) -> Any:
+        x = net.conv(net.avg_pool(x, 5, 3), 128, 1, name=f"{name}.conv").relu().flatten(1)
+        x = net.linear(x, 1024, name=f"{name}.fc1").relu()
+        return net.linear(x, 1000, name=f"{name}.fc2")
 
     x = net.max_pool(unit(x, 64, 7, 2), 3, 2, ceil=True)
-    x = net.response_norm(x, 5, 1e-4, 0.75, 2.0)
-    x = net.response_norm(unit(unit(x, 64, 1), 192, 3), 5, 1e-4, 0.75, 2.0)
+    x = net.response_norm(x)
+    x = net.response_norm(unit(unit(x, 64, 1), 192, 3))
     x = net.max_pool(x, 3, 2, ceil=True)
     sides = []
     for stage, (a, b1, b2, c1, c2, d) in INCEPTIONS.items():
@@ -75,10 +76,10 @@ def googlenet_paper(net: Layers, x: Any, aux: bool = False) -> Any:
             ]
         )
         if aux and stage in ("4a", "4d"):
-            sides.append(side(x))
+            sides.append(side(x, f"aux{len(sides) + 1}"))
         if stage in ("3b", "4e"):
             x = net.max_pool(x, 3, 2, ceil=True)
-    logits = net.linear(x.mean((2, 3)), 1000)
+    logits = net.linear(x.mean((2, 3)), 1000, name="fc")
     return (logits, *sides) if aux else logits
 
 

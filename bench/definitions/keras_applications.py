@@ -20,6 +20,13 @@ KINDS = {
 ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean",
          "moving_variance": "running_var"}  # fmt: skip
 
+NASNETS = {
+    "NASNetMobile": {"penultimate_filters": 1056, "num_blocks": 4, "stem_block_filters": 32,
+                     "skip_reduction": False},
+    "NASNetLarge": {"penultimate_filters": 4032, "num_blocks": 6, "stem_block_filters": 96,
+                    "skip_reduction": True},
+}  # fmt: skip
+
 
 class KerasNetwork:
     """A network of keras.applications: call it as net(images, dtype).
@@ -30,11 +37,9 @@ class KerasNetwork:
         Its name in keras.applications.
     size : int
         Side of the images.
-    **settings
-        Further keywords of that function.
     """
 
-    def __init__(self, function: str, size: int, **settings: Any) -> None:
+    def __init__(self, function: str, size: int) -> None:
         os.environ.setdefault("KERAS_BACKEND", "torch")
         import keras
 
@@ -43,14 +48,23 @@ class KerasNetwork:
         self.keras = keras
         self.made: list[Layer] = []
         self._random = np.random.default_rng(0)
-        keras.config.set_image_data_format("channels_first")
+        keras.config.set_image_data_format("channels_last")
         self._models = {}
         for dtype in ("float64", "float32"):
             keras.config.set_floatx(dtype)
-            self._models[dtype] = getattr(keras.applications, function)(
-                weights=None, input_shape=(3, size, size), classifier_activation=None, **settings
-            )
+            make = self._nasnet if function in NASNETS else getattr(keras.applications, function)
+            self._models[dtype] = make(
+                weights=None, input_shape=(size, size, 3), classifier_activation=None,
+                **NASNETS.get(function, {}),
+            )  # fmt: skip
         keras.config.set_floatx("float32")
+
+    @staticmethod
+    def _nasnet(**settings: Any) -> Any:
+        """What NASNetMobile and NASNetLarge call; these two refuse the torch backend."""
+        from keras.src.applications.nasnet import NASNet
+
+        return NASNet(filter_multiplier=2, default_size=224, **settings)
 
     def draw(self, images: Any) -> None:
         """Draw the weights, for the signals of these images; the same for both widths."""
@@ -72,7 +86,8 @@ class KerasNetwork:
         output = self._walk(dtype, images, keep)
         for each in self.made:
             if each.after is None and each.name in reads:
-                each.read = self.keras.ops.convert_to_numpy(reads[each.name])
+                read = self.keras.ops.convert_to_numpy(reads[each.name])
+                each.read = read.transpose(0, 3, 1, 2) if read.ndim == 4 else read
         return (self.keras.ops.convert_to_numpy(output),)
 
     def _walk(self, dtype: str, images: Any, visit: Any) -> Any:
@@ -80,25 +95,17 @@ class KerasNetwork:
         import torch
 
         model = self._models[dtype]
-        values: dict[int, Any] = {}
-        left = {id(layer): layer for layer in model.layers}
+        image = self.keras.ops.convert_to_tensor(images.transpose(0, 2, 3, 1), dtype=dtype)
+        values = {id(model.input): image}
         with torch.no_grad():
-            while left:  # Keras lists layers in an order that mostly, not always, can run
-                for layer in list(left.values()):
-                    wanted = layer.input if isinstance(layer.input, list) else [layer.input]
-                    if not layer.name.startswith("input") and layer is not model.layers[0]:
-                        if any(id(tensor) not in values for tensor in wanted):
-                            continue
-                        given = [values[id(tensor)] for tensor in wanted]
-                        given = given if isinstance(layer.input, list) else given[0]
-                        visit(layer, given)
-                        values[id(layer.output)] = layer(given, training=False) if (
-                            type(layer).__name__ == "BatchNormalization"
-                        ) else layer(given)  # fmt: skip
-                    else:
-                        image = self.keras.ops.convert_to_tensor(images, dtype=dtype)
-                        values[id(layer.output)] = image
-                    del left[id(layer)]
+            for layer in model.layers[1:]:  # the first is the input itself
+                read = layer.input  # what stands for its input, or for its inputs
+                if isinstance(read, list):
+                    given = [values[id(each)] for each in read]
+                else:
+                    given = values[id(read)]
+                visit(layer, given)
+                values[id(layer.output)] = layer(given)
         return values[id(model.output)]
 
     def _draw(self, layer: Any, given: Any) -> None:
@@ -109,11 +116,11 @@ class KerasNetwork:
         if kind == "BatchNormalization":
             x = self.keras.ops.convert_to_numpy(given)
             values = {
-                "gamma": 0.7 + 0.6 * random.random(x.shape[1]),
-                "beta": 0.1 * random.standard_normal(x.shape[1]),
-                "moving_mean": 0.5 * x.mean((0, 2, 3))
-                + 0.1 * x.std() * random.standard_normal(x.shape[1]),
-                "moving_variance": np.square(x).mean() * (0.7 + 0.6 * random.random(x.shape[1])),
+                "gamma": 0.7 + 0.6 * random.random(x.shape[-1]),
+                "beta": 0.1 * random.standard_normal(x.shape[-1]),
+                "moving_mean": 0.5 * x.mean((0, 1, 2))
+                + 0.1 * x.std() * random.standard_normal(x.shape[-1]),
+                "moving_variance": np.square(x).mean() * (0.7 + 0.6 * random.random(x.shape[-1])),
             }
             layer.set_weights([values[weight.name] for weight in layer.weights])
             return

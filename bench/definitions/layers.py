@@ -1,8 +1,8 @@
-"""The layers that the definitions are written in: PyTorch's functions, and weights drawn on the way.
+"""What the definitions are written in: PyTorch's functions, and weights drawn on the way.
 
-A definition is a function of `Layers` and images. Its first run draws each layer's weights when the
-layer is reached, so that the signal keeps its size; later runs take the same weights in the same
-order.
+A definition is a function of `Layers` and images. Its first run draws each layer's weights when
+the layer is reached, so that the signal keeps its size; later runs take the same weights in the
+same order.
 """
 
 from __future__ import annotations
@@ -141,17 +141,21 @@ class Layers:
 
         return self._layer("batch_norm", name, x, draw, compute)
 
-    def affine(self, x: Any, name: str | None = None) -> Any:
-        """A gain and a bias for each channel."""
+    def gain(self, x: Any) -> Any:
+        """A factor for each channel."""
 
         def draw() -> dict[str, Any]:
-            gain = (0.7 + 0.6 * self._uniform(x.shape[1])) / x.std()
-            return {"weight": gain, "bias": 0.1 * self._normal(x.shape[1])}
+            return {"gain": (0.7 + 0.6 * self._uniform(x.shape[1], 1, 1)) / x.std()}
 
-        def compute(weight: Any, bias: Any) -> Any:
-            return x * weight[:, None, None] + bias[:, None, None]
+        return self._layer("mul", None, x, draw, lambda gain: x * gain)
 
-        return self._layer("affine", name, x, draw, compute)
+    def shift(self, x: Any) -> Any:
+        """A bias for each channel."""
+
+        def draw() -> dict[str, Any]:
+            return {"bias": 0.1 * self._normal(x.shape[1], 1, 1)}
+
+        return self._layer("add", None, x, draw, lambda bias: x + bias)
 
     def distances(self, x: Any, features: int, name: str | None = None) -> Any:
         """The squared distance of each row to each code of -1 and 1."""
@@ -162,7 +166,7 @@ class Layers:
         def compute(codes: Any) -> Any:
             return (x[:, None, :] - codes).square().sum(2)
 
-        return self._layer("rbf", name, x, draw, compute)
+        return self._layer("sub", name, x, draw, compute)
 
     # Layers without
 
@@ -184,9 +188,12 @@ class Layers:
             x, kernel, stride, padding, count_include_pad=count_padding
         )
 
-    def response_norm(self, x: Any, size: int, alpha: float, beta: float, k: float) -> Any:
-        """Divide by (k + alpha mean of the squares of `size` channels)^beta."""
-        return self.functions.local_response_norm(x, size, alpha, beta, k)
+    def response_norm(self, x: Any) -> Any:
+        """Divide by (2 + 1e-4 the sum of the squares of 5 channels)^0.75: AlexNet's section 3.3.
+
+        PyTorch's alpha is that of a mean, so 5 times as large.
+        """
+        return self.functions.local_response_norm(x, 5, 5e-4, 0.75, 2.0)
 
     def upsample(self, x: Any, size: tuple[int, int]) -> Any:
         """Resize bilinearly, corners not aligned."""

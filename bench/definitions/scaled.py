@@ -33,7 +33,7 @@ def densenet(
 
 
 def mobilenet_v1(net: Layers, x: Any, alpha: float = 1.0) -> Any:
-    """Keras applications': "same" padding, eps 1e-3, the classes by a 1x1 convolution."""
+    """Keras applications': "same" padding, eps 1e-3."""
 
     def unit(x: Any, filters: int, size: int, stride: int, groups: int, name: str) -> Any:
         x = net.conv(x, filters, size, stride, "same", 1, groups, False, name)
@@ -45,8 +45,7 @@ def mobilenet_v1(net: Layers, x: Any, alpha: float = 1.0) -> Any:
     for number, (filters, stride) in enumerate(rows, 1):
         x = unit(x, x.shape[1], 3, stride, x.shape[1], f"conv_dw_{number}")
         x = unit(x, int(filters * alpha), 1, 1, 1, f"conv_pw_{number}")
-    x = x.mean((2, 3), keepdim=True)
-    return net.conv(x, 1000, 1, name="conv_preds").flatten(1)
+    return net.linear(x.mean((2, 3)), 1000, name="conv_preds")
 
 
 def multiple_of_8(channels: float) -> int:

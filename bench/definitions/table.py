@@ -67,7 +67,12 @@ def small() -> list[Definition]:
     return [
         written("lenet5", "LeCun et al. 1998", classic.lenet5, 32, channels=1, own=True),
         written(
-            "lenet5_digits", "its description", classic.lenet5_digits, 32, channels=1, own=True
+            "lenet5_digits",
+            "bench/train_digits.py",
+            classic.lenet5_digits,
+            32,
+            channels=1,
+            own=True,
         ),
         written("lenet_caffe", "Caffe", classic.lenet_caffe, 28, channels=1, own=True),
         written("keras_digits", "Chollet's book", classic.keras_digits, 28, channels=1, own=True),
@@ -181,7 +186,7 @@ def dense_prediction() -> list[Definition]:
     return [
         written("segnet", "Badrinarayanan et al. 2017", segmentation.segnet, 64),
         written("fcn8s", "Long et al. 2015", segmentation.fcn8s, 64),
-        written("vgg16_dilated", "Yu and Koltun 2016", vgg.vgg_dilated, 64),
+        written("vgg16_dilated", "Yu and Koltun 2016", vgg.vgg_dilated, 192),
         written("resnet50_fcn_dilated", TORCHVISION, segmentation.resnet50_fcn_dilated, 64),
     ]
 

@@ -27,7 +27,7 @@ def vgg(net: Layers, x: Any, column: str, response_norm: bool = False) -> Any:
             name = None if response_norm else f"features.{place}"
             x = net.conv(x, abs(filters), size, 1, size // 2, name=name).relu()
             if response_norm and place == 0:
-                x = net.response_norm(x, 5, 1e-4, 0.75, 2.0)
+                x = net.response_norm(x)
             place += 2
         x = net.max_pool(x, 2, 2)
         place += 1
@@ -37,13 +37,16 @@ def vgg(net: Layers, x: Any, column: str, response_norm: bool = False) -> Any:
 
 
 def vgg_dilated(net: Layers, x: Any, classes: int = 21) -> Any:
-    """VGG-16 without its last two poolings; what follows them is dilated by 2 and 4 instead."""
+    """VGG-16 without its last two poolings; what follows them is dilated by 2 and 4 instead.
+
+    Nothing is padded inside: the image is, by what the convolutions take away, with its reflection.
+    """
+    x = net.functions.pad(x, (186,) * 4, mode="reflect")
     for number, block in enumerate(COLUMNS["D"]):
-        dilation = 2 if number == 4 else 1
         for filters in block:
-            x = net.conv(x, filters, 3, 1, dilation, dilation).relu()
+            x = net.conv(x, filters, 3, dilation=2 if number == 4 else 1).relu()
         if number < 3:
             x = net.max_pool(x, 2, 2)
-    x = net.conv(x, 4096, 7, 1, 12, 4).relu()
+    x = net.conv(x, 4096, 7, dilation=4).relu()
     x = net.conv(x, 4096, 1).relu()
     return net.conv(x, classes, 1)
