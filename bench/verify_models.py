@@ -134,6 +134,8 @@ def check(definition: Definition) -> Row:
     )
     if row.ok:
         return row
+    reference.keeping = True
+    reference(images)
     return Row(**{**row.__dict__, "said": first_difference(pairs, model, images)})
 
 

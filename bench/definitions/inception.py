@@ -14,11 +14,11 @@ Unit = Callable[..., Any]
 
 def unit(
     net: Layers, x: Any, filters: int, size: Pair, stride: int = 1, padding: Pair = 0,
-    name: str | None = None, eps: float = 1e-3,
+    name: str | None = None, eps: float = 1e-3, bias: bool = False,
 ) -> Any:  # fmt: skip
     """Convolution, batch norm, ReLU."""
     inner, norm = (f"{name}.conv", f"{name}.bn") if name else (None, None)
-    x = net.conv(x, filters, size, stride, padding, bias=False, name=inner)
+    x = net.conv(x, filters, size, stride, padding, bias=bias, name=inner)
     return net.norm(x, eps, name=norm).relu()
 
 
@@ -39,8 +39,8 @@ FIGURE_5 = (
 
 
 def inception_v2(net: Layers, x: Any) -> Any:
-    """BN-Inception."""
-    conv = partial(unit, net, eps=1e-5)
+    """BN-Inception; its convolutions have biases, as in the published Caffe network."""
+    conv = partial(unit, net, eps=1e-5, bias=True)
     x = net.max_pool(conv(x, 64, 7, 2, 3), 3, 2, 1)
     x = net.max_pool(conv(conv(x, 64, 1), 192, 3, 1, 1), 3, 2, 1)
     for one, three1, three2, double1, double2, pool, behind in FIGURE_5:
@@ -171,9 +171,10 @@ def across(conv: Unit, x: Any, filters: int, size: tuple[int, int]) -> Any:
 
 def v4_35(net: Layers, x: Any, conv: Unit) -> Any:
     """Figure 4."""
+    one, three = conv(x, 96, 1), conv(conv(x, 64, 1), 96, 3, 1, 1)
     double = conv(conv(conv(x, 64, 1), 96, 3, 1, 1), 96, 3, 1, 1)
     pooled = conv(net.avg_pool(x, 3, 1, 1, count_padding=False), 96, 1)
-    return net.concat([conv(x, 96, 1), conv(conv(x, 64, 1), 96, 3, 1, 1), double, pooled])
+    return net.concat([one, three, double, pooled])
 
 
 def v4_17(net: Layers, x: Any, conv: Unit) -> Any:
@@ -192,6 +193,7 @@ def v4_8(net: Layers, x: Any, conv: Unit) -> Any:
     def cross(x: Any) -> list[Any]:
         return [across(conv, x, 256, (1, 3)), across(conv, x, 256, (3, 1))]
 
+    one, three = conv(x, 256, 1), cross(conv(x, 384, 1))
     double = across(conv, across(conv, conv(x, 384, 1), 448, (3, 1)), 512, (1, 3))
     pooled = conv(net.avg_pool(x, 3, 1, 1, count_padding=False), 256, 1)
-    return net.concat([conv(x, 256, 1), *cross(conv(x, 384, 1)), *cross(double), pooled])
+    return net.concat([one, *three, *cross(double), pooled])

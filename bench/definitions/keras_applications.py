@@ -47,6 +47,7 @@ class KerasNetwork:
             raise ValueError(f"KERAS_BACKEND={keras.backend.backend()} must be torch")
         self.keras = keras
         self.made: list[Layer] = []
+        self.keeping = False  # what each layer reads
         self._random = np.random.default_rng(0)
         keras.config.set_image_data_format("channels_last")
         self._models = {}
@@ -81,7 +82,8 @@ class KerasNetwork:
         reads: dict[str, Any] = {}
 
         def keep(layer: Any, given: Any) -> None:
-            reads[layer.name] = given
+            if self.keeping and type(layer).__name__ in KINDS:
+                reads[layer.name] = given
 
         output = self._walk(dtype, images, keep)
         for each in self.made:

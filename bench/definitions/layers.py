@@ -27,8 +27,8 @@ class Layer:
         In convkit's layout.
     after : Layer or None
         The layer that made what this one reads, with nothing between them.
-    read, value
-        What it read and made last.
+    read : array, optional
+        What it read last, where that is kept.
     """
 
     kind: str
@@ -36,7 +36,6 @@ class Layer:
     weights: dict[str, Any]
     after: Layer | None = None
     read: Any = None
-    value: Any = None
 
 
 class Layers:
@@ -48,6 +47,12 @@ class Layers:
         What the network computes; it may give several outputs as a tuple.
     seed : int
         Of the weights.
+
+    Attributes
+    ----------
+    made : list of Layer
+    keeping : bool
+        Whether what each layer reads is kept, to be compared.
     """
 
     def __init__(self, definition: Callable[[Layers, Any], Any], seed: int = 0) -> None:
@@ -56,6 +61,8 @@ class Layers:
         self.torch = torch
         self.functions = torch.nn.functional
         self.made: list[Layer] = []
+        self.keeping = False
+        self._last: tuple[Layer | None, Any] = (None, None)  # the last layer, and what it made
         self._definition = definition
         self._random = torch.Generator().manual_seed(seed)
         self._next: Iterator[Layer] | None = None
@@ -64,8 +71,8 @@ class Layers:
     def draw(self, images: Any) -> None:
         """Draw the weights, for the signals of these images."""
         self(images)
+        self._last = (None, None)
         for layer in self.made:
-            layer.read = layer.value = None
             for role, values in layer.weights.items():  # what float32 networks can hold
                 layer.weights[role] = values.float().double()
 
@@ -232,14 +239,15 @@ class Layers:
     def _layer(self, kind: str, name: str | None, x: Any, draw: Any, compute: Any) -> Any:
         """Draw or take the weights, and compute."""
         if self._next is None:
-            after = next((each for each in reversed(self.made) if each.value is x), None)
-            layer = Layer(kind, name, draw(), after)
+            after, made = self._last
+            layer = Layer(kind, name, draw(), after if made is x else None)
             self.made.append(layer)
         else:
             layer = next(self._next)
-        layer.read = x
-        layer.value = compute(*(values.to(self._dtype) for values in layer.weights.values()))
-        return layer.value
+        layer.read = x if self.keeping else None
+        made = compute(*(values.to(self._dtype) for values in layer.weights.values()))
+        self._last = (layer, made) if self._next is None else (None, None)
+        return made
 
     def _normal(self, *shape: int) -> Any:
         return self.torch.randn(shape, generator=self._random, dtype=self.torch.float64)
