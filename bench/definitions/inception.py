@@ -39,17 +39,20 @@ FIGURE_5 = (
 
 
 def inception_v2(net: Layers, x: Any) -> Any:
-    """BN-Inception; its convolutions have biases, as in the published Caffe network."""
+    """BN-Inception; biases and poolings rounded up, as in the published Caffe network."""
     conv = partial(unit, net, eps=1e-5, bias=True)
-    x = net.max_pool(conv(x, 64, 7, 2, 3), 3, 2, 1)
-    x = net.max_pool(conv(conv(x, 64, 1), 192, 3, 1, 1), 3, 2, 1)
+    x = net.max_pool(conv(x, 64, 7, 2, 3), 3, 2, ceil=True)
+    x = net.max_pool(conv(conv(x, 64, 1), 192, 3, 1, 1), 3, 2, ceil=True)
     for one, three1, three2, double1, double2, pool, behind in FIGURE_5:
         stride = 1 if one else 2
         branches = [conv(x, one, 1)] if one else []
         branches.append(conv(conv(x, three1, 1), three2, 3, stride, 1))
         double = conv(conv(x, double1, 1), double2, 3, 1, 1)
         branches.append(conv(double, double2, 3, stride, 1))
-        pooled = net.avg_pool(x, 3, 1, 1) if pool == "mean" else net.max_pool(x, 3, stride, 1)
+        if pool == "mean":
+            pooled = net.avg_pool(x, 3, 1, 1)
+        else:
+            pooled = net.max_pool(x, 3, stride, 1 if one else 0, ceil=True)
         branches.append(conv(pooled, behind, 1) if behind else pooled)
         x = net.concat(branches)
     return net.linear(x.mean((2, 3)), 1000)

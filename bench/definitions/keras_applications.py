@@ -52,13 +52,13 @@ class KerasNetwork:
         keras.config.set_image_data_format("channels_last")
         self._models = {}
         for dtype in ("float64", "float32"):
-            keras.config.set_floatx(dtype)
+            keras.config.set_dtype_policy(dtype)
             make = self._nasnet if function in NASNETS else getattr(keras.applications, function)
             self._models[dtype] = make(
                 weights=None, input_shape=(size, size, 3), classifier_activation=None,
                 **NASNETS.get(function, {}),
             )  # fmt: skip
-        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
 
     @staticmethod
     def _nasnet(**settings: Any) -> Any:
