@@ -41,6 +41,11 @@ GOALS = {
 }
 
 
+#: Where auto's algorithm is the fastest and auto was slower, one program differs from itself: the
+#: machine was disturbed, and the layer is measured again, at most so often.
+MEASURED_AGAIN = 2
+
+
 def chosen(layer: layers.Layer) -> str:
     problem = layer.problem
     rows = convkit.explain(problem.x_shape, problem.w_shape, **keywords(problem))
@@ -116,8 +121,11 @@ def measure_all(
     for layer in found:
         auto = chosen(layer)
         with convkit.threads(threads):
-            times, first = measure_layer(layer, state, rounds, auto)
-        best, slower = loss(times)
+            for _ in range(MEASURED_AGAIN + 1):
+                times, first = measure_layer(layer, state, rounds, auto)
+                best, slower = loss(times)
+                if auto != best or slower == 0:
+                    break
         rows.append({
             "layer": layer.name, "shape": str(layer.problem), "class": layer.kind,
             "state": state, "threads": threads, "drawn": drawn, "auto": auto, "best": best,

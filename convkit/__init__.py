@@ -51,17 +51,17 @@ from convkit.threads import get_num_threads, set_num_threads, threads
 from convkit.transposed import conv_transpose2d
 
 if TYPE_CHECKING:
-    from convkit import models
+    from convkit import images, models
     from convkit.graph import Builder, CompiledModel, Model, load
     from convkit.weights import load_weights
 
 __all__ = [
     "Builder", "CompiledModel", "Model", "Plan", "__version__", "activate", "add", "algorithms",
     "avg_pool2d", "batch_norm", "clip", "conv2d", "conv_transpose2d", "elu", "explain", "gelu",
-    "get_num_threads", "global_avg_pool2d", "hardsigmoid", "hardswish", "info", "leaky_relu",
-    "linear", "load", "load_weights", "local_response_norm", "max_pool2d", "max_unpool2d", "models",
-    "plan", "release_memory", "relu", "relu6", "set_num_threads", "sigmoid", "silu", "softmax",
-    "tanh", "threads",
+    "get_num_threads", "global_avg_pool2d", "hardsigmoid", "hardswish", "images", "info",
+    "leaky_relu", "linear", "load", "load_weights", "local_response_norm", "max_pool2d",
+    "max_unpool2d", "models", "plan", "release_memory", "relu", "relu6", "set_num_threads",
+    "sigmoid", "silu", "softmax", "tanh", "threads",
 ]  # fmt: skip
 
 #: Names that are imported when they are first used, to keep `import convkit` light.
@@ -74,7 +74,7 @@ _ON_USE = {
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name in ("models", "graph", "weights"):
+    if name in ("models", "graph", "images", "weights"):
         return import_module(f"convkit.{name}")
     if name in _ON_USE:
         return getattr(import_module(_ON_USE[name]), name)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import current_thread, main_thread
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
+    from convkit.classify import Answer
     from convkit.demo import Digits, LayerRow
 
 
@@ -70,6 +75,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("models", help="the networks that come with convkit").set_defaults(
         run=_models
     )
+    classify = commands.add_parser("classify", help="say what pictures show")
+    classify.add_argument(
+        "network", metavar="NAME|FILE",
+        help="a network that `convkit models` lists, with --weights; or a file of a whole one: "
+        ".onnx, .safetensors, .h5, .keras",
+    )  # fmt: skip
+    classify.add_argument(
+        "images", metavar="IMAGE", nargs="+", help="a picture, or a folder to search for pictures"
+    )
+    classify.add_argument("--weights", metavar="F", help="file of weights, for a network by name")
+    classify.add_argument(
+        "--labels", metavar="F", help="text with a name a line; without it ImageNet's, if they fit"
+    )
+    classify.add_argument(
+        "--preset", metavar="P",
+        help="how pictures are prepared: imagenet, inception, caffe, unit, standard or none; "
+        "without it what the file says, else what networks of this kind are trained with",
+    )  # fmt: skip
+    classify.add_argument(
+        "--truth", metavar="F",
+        help="text with lines of a file and its label or index: how many are right is printed; "
+        "folders called by their class say it too",
+    )  # fmt: skip
+    classify.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    classify.add_argument("--top", type=int, default=5, help="guesses for each picture (5)")
+    classify.add_argument("--json", action="store_true", help="print a JSON list")
+    classify.set_defaults(run=_classify)
     try:
         options = parser.parse_args(arguments)
     except SystemExit as stop:  # argparse has printed; it exits 0 for --help and --version
@@ -138,6 +170,101 @@ def _models(options: argparse.Namespace) -> int:
     for name in models.names():
         print(f"{name:18} {models.build(name).graph.parameters:>12,} parameters")
     return 0
+
+
+def _classify(options: argparse.Namespace) -> int:
+    from convkit.classify import classify, find_images
+
+    images = find_images(options.images)
+    answers: list[Answer] = []
+    with _ended_by_ctrl_c(), _progress(len(images)) as progress:
+        for answer in classify(
+            options.network, images, weights=options.weights, labels=options.labels,
+            preset=options.preset, truth=options.truth, device=options.device, top=options.top,
+        ):  # fmt: skip
+            answers.append(answer)
+            if answer.error:
+                print(f"convkit classify: {answer.error}", file=sys.stderr)
+            elif not options.json:
+                _print_answer(answer)
+            progress.advance(progress.task_ids[0])
+    if options.json:
+        _print_json(answers)
+    _print_accuracy(answers, sys.stderr if options.json else sys.stdout)
+    unread = sum(1 for answer in answers if answer.error)
+    if unread and len(answers) > 1:
+        print(f"convkit classify: {unread} of {len(answers)} pictures skipped", file=sys.stderr)
+    return 2 if unread else 0
+
+
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """Ctrl-C ends the process at once. Python's own handler would wait until a network has run or
+    a large file is read, and there is nothing to put in order."""
+    if current_thread() is not main_thread():
+        yield  # of a program that calls `main`: its signals are its own
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+
+
+def _progress(total: int) -> Progress:
+    """A bar on a terminal; what is printed stands above it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    class Terminal(Console):
+        def show_cursor(self, show: bool = True) -> bool:
+            return False  # a cursor hidden by the bar would stay so after Ctrl-C
+
+    console = Terminal(stderr=True)
+    progress = Progress(
+        BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console, transient=True, disable=not console.is_terminal or total < 2,
+        redirect_stdout=sys.stdout.isatty(),
+    )  # fmt: skip
+    progress.add_task("", total=total)
+    return progress
+
+
+def _print_answer(answer: Answer) -> None:
+    # Names of files may hold bytes that are no text.
+    print(answer.file.encode("utf-8", "backslashreplace").decode("utf-8"))
+    width = max(len(str(guess.index)) for guess in answer.guesses)
+    for guess in answer.guesses:
+        name = "" if guess.label is None else f"  {guess.label}"
+        print(f"  {guess.score:7.2%}  {guess.index:>{width}}{name}")
+    sys.stdout.flush()  # what is done is done, should Ctrl-C end the rest
+
+
+def _print_json(answers: Sequence[Answer]) -> None:
+    import json
+
+    found = [
+        {
+            "file": answer.file,
+            "top": [
+                {"index": guess.index, "label": guess.label, "score": guess.score}
+                for guess in answer.guesses
+            ],
+        }
+        for answer in answers
+        if not answer.error
+    ]
+    print(json.dumps(found, indent=1))
+
+
+def _print_accuracy(answers: Sequence[Answer], file: TextIO) -> None:
+    ranks = [answer.rank for answer in answers if answer.rank is not None]
+    if ranks:
+        parts = []
+        for top in (1, 5):
+            right = sum(1 for rank in ranks if rank < top)
+            parts.append(f"top-{top} {right} of {len(ranks)} right ({right / len(ranks):.1%})")
+        print(", ".join(parts), file=file)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -1,8 +1,12 @@
-"""The embedded default: handwritten digits, and the weights of the network that reads them.
+"""The embedded default: handwritten digits, the weights of the network that reads them, and names.
 
 The digits are those of scikit-learn's `load_digits` (UCI, Optical Recognition of Handwritten
 Digits, 1,797 images of 8x8 with values 0 to 16) whose index % 5 == 4: the 359 that
 bench/train_digits.py never trains on. `lenet5_digits.safetensors` is what that script wrote.
+
+`imagenet_classes.txt` has a line for each of the 1,000 classes of ImageNet, in the order of their
+index: the WordNet number and the first English name, as in timm 1.0.31 (imagenet_synsets.txt and
+imagenet_synset_to_lemma.txt, Apache-2.0).
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from convkit.weights import load_weights
 FOLDER = Path(__file__).parent
 DIGITS = FOLDER / "digits.npz"
 WEIGHTS = FOLDER / "lenet5_digits.safetensors"
+CLASSES = FOLDER / "imagenet_classes.txt"
 #: The values of the 8x8 images run from 0 to this.
 WHITE = 16
 #: Sides of the images of the data set and of the network.
@@ -26,6 +31,18 @@ SMALL, LARGE = 8, 32
 def digits_weights() -> Path:
     """The file with the weights of `lenet5_digits`."""
     return WEIGHTS
+
+
+def imagenet_classes() -> tuple[tuple[str, str], ...]:
+    """(WordNet number, name) of the 1,000 classes of ImageNet; two names stand twice.
+
+    Examples
+    --------
+    >>> imagenet_classes()[0]
+    ('n01440764', 'tench')
+    """
+    lines = CLASSES.read_text(encoding="ascii").splitlines()
+    return tuple((line[:9], line[10:]) for line in lines)
 
 
 def load_digits() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
