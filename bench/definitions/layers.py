@@ -13,6 +13,8 @@ from typing import Any
 
 Pair = int | tuple[int, int]
 
+BAND = 1 << 28  # bytes of patches that a convolution may copy out at a time
+
 
 @dataclass
 class Layer:
@@ -106,7 +108,7 @@ class Layers:
         shape = (filters, x.shape[1] // groups, *_pair(kernel))
 
         def compute(weight: Any, b: Any = None) -> Any:
-            return self.functions.conv2d(x, weight, b, stride, padding, dilation, groups)
+            return self._conv_in_bands(x, weight, b, stride, padding, dilation, groups)
 
         return self._linear("conv2d", name, read, shape, filters if bias else 0, compute)
 
@@ -223,6 +225,24 @@ class Layers:
         return self.functions.pad(x, tuple(sides), value=value)
 
     # Weights
+
+    def _conv_in_bands(
+        self, x: Any, weight: Any, bias: Any, stride: Pair, padding: Any, dilation: int, groups: int
+    ) -> Any:
+        """Convolve, some rows at a time: in float64 PyTorch copies all patches out first."""
+        rows, columns = _pair(padding)
+        if rows or columns:
+            x = self.functions.pad(x, (columns, columns, rows, rows))
+        step, reach = _pair(stride)[0], (weight.shape[2] - 1) * dilation + 1
+        count = (x.shape[2] - reach) // step + 1
+        patches = 8 * x.shape[0] * weight[0].numel() * groups * x.shape[3]  # bytes of a row's
+        band = max(1, BAND // patches)
+        made = []
+        for first in range(0, count, band):
+            last = min(first + band, count) - 1
+            part = x[:, :, first * step : last * step + reach]
+            made.append(self.functions.conv2d(part, weight, bias, stride, 0, dilation, groups))
+        return made[0] if len(made) == 1 else self.torch.cat(made, 2)
 
     def _linear(
         self, kind: str, name: str | None, x: Any, shape: tuple[int, ...], bias: int, compute: Any
