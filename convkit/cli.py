@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from convkit.classify import Answer
     from convkit.demo import Digits, LayerRow
+    from convkit.graph import Model
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,9 +73,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     convert.add_argument("source", metavar="IN", help=".onnx, or what this command wrote")
     convert.add_argument("target", metavar="OUT", help="ends in .safetensors")
     convert.set_defaults(run=_convert)
-    commands.add_parser("models", help="the networks that come with convkit").set_defaults(
-        run=_models
+    commands.add_parser(
+        "models", help="the networks that come with convkit: input, parameters, multiply-adds"
+    ).set_defaults(run=_models)
+    summary = commands.add_parser(
+        "summary", help="the layers of a network: outputs, parameters, multiply-adds"
     )
+    summary.add_argument(
+        "network", metavar="NAME|FILE", help="a name that convkit models lists, or a file"
+    )
+    summary.add_argument(
+        "--input", action="append", metavar="N,C,H,W",
+        help="shape of the input, as 1,3,224,224; once for each input",
+    )  # fmt: skip
+    summary.add_argument("--json", action="store_true", help="print it as JSON")
+    summary.set_defaults(run=_summary)
     classify = commands.add_parser("classify", help="say what pictures show")
     classify.add_argument(
         "network", metavar="NAME|FILE",
@@ -166,10 +179,59 @@ def _convert(options: argparse.Namespace) -> int:
 
 def _models(options: argparse.Namespace) -> int:
     from convkit import models
+    from convkit.models.papers import paper
 
+    print(f"{'Network':20} {'Input':11} {'Params':>12} {'MACs':>16}  Paper")
     for name in models.names():
-        print(f"{name:18} {models.build(name).graph.parameters:>12,} parameters")
+        found = models.build(name).summary()
+        ((_, *image),) = found.input_shapes.values()
+        size = "x".join(map(str, image))
+        authors = paper(name).split(",")[0]
+        print(f"{name:20} {size:11} {found.params:>12,} {found.macs:>16,}  {authors}")
     return 0
+
+
+def _summary(options: argparse.Namespace) -> int:
+    shapes = None if options.input is None else [_sizes(text) for text in options.input]
+    model = _network(options.network, shapes)
+    found = model.summary(shapes)
+    if options.json:
+        import json
+
+        print(json.dumps(found.to_dict(), indent=1))
+    else:
+        print(found)
+    return 0
+
+
+def _network(name: str, shapes: list[tuple[int, ...]] | None) -> Model:
+    """The network of a name or of a file; one of a name is written for the size that is asked."""
+    import inspect
+    from difflib import get_close_matches
+    from pathlib import Path
+
+    import convkit
+    from convkit.models import MODELS
+
+    if name in MODELS:
+        sized = shapes is not None and len(shapes) == 1 and len(shapes[0]) == 4
+        if sized and "input_size" in inspect.signature(MODELS[name]).parameters:
+            assert shapes is not None
+            return convkit.models.build(name, input_size=shapes[0][2:])
+        return convkit.models.build(name)
+    if not Path(name).suffix and not Path(name).exists():
+        near = get_close_matches(name, MODELS, n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else "`convkit models` lists them"
+        raise ValueError(f"{name!r} is no network of convkit, and no file: {hint}")
+    return convkit.load(name)
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """A shape from what the user wrote."""
+    parts = text.split(",")
+    if not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
+        raise ValueError(f"--input {text} must be sizes with commas between them: 1,3,224,224")
+    return tuple(int(part) for part in parts)
 
 
 def _classify(options: argparse.Namespace) -> int:

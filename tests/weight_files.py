@@ -6,6 +6,7 @@ So the format tests run without PyTorch, and hostile files say exactly what they
 from __future__ import annotations
 
 import io
+import json
 import struct
 import tarfile
 import zipfile
@@ -157,3 +158,86 @@ def write_tar(path: Path, arrays: Mapping[str, np.ndarray], *, views: bool = Fal
             header.size, header.mtime = len(data), 1.5  # type: ignore[assignment]
             archive.addfile(header, io.BytesIO(data))
     return path
+
+
+# Files of Keras
+
+Layers = Mapping[str, Mapping[str, np.ndarray]]
+
+
+def write_keras2(path: Path, layers: Layers, config: Any = None, *, suffix: str = ":0") -> Path:
+    """A .h5 file of a model, as Keras 1 and 2 write it."""
+    import h5py
+
+    path = path.with_suffix(".h5")
+    with h5py.File(path, "w") as file:
+        if config is not None:
+            file.attrs["model_config"] = json.dumps(config).encode()
+        group = file.create_group("model_weights")
+        file.create_group("optimizer_weights").create_dataset("iterations:0", data=3)
+        _keras2_layers(group, layers, suffix)
+    return path
+
+
+def write_keras2_weights(path: Path, layers: Layers, config: Any = None) -> Path:
+    """A .h5 file of weights only."""
+    import h5py
+
+    path = path.with_suffix(".h5")
+    with h5py.File(path, "w") as file:
+        _keras2_layers(file, layers, "")
+    return path
+
+
+def _keras2_layers(group: Any, layers: Layers, suffix: str) -> None:
+    group.attrs["backend"] = b"tensorflow"
+    group.attrs["layer_names"] = np.array(["in", *layers], "S")
+    group.create_group("in").attrs["weight_names"] = np.zeros(0)
+    for layer, weights in layers.items():
+        inside = group.create_group(layer)
+        inside.attrs["weight_names"] = np.array([f"{layer}/{n}{suffix}" for n in weights], "S")
+        for name, array in weights.items():
+            inside.create_dataset(f"{layer}/{name}{suffix}", data=array)
+
+
+def write_keras3(path: Path, layers: Layers, config: Any, *, names: bool = True) -> Path:
+    """A .keras file: model.weights.h5 in an archive, its groups numbered by class."""
+    path = path.with_suffix(".keras")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "3.8.0"}))
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("model.weights.h5", keras3_weights(layers, config, names=names))
+    return path
+
+
+def write_keras3_unnamed(path: Path, layers: Layers, config: Any) -> Path:
+    """The same by the first versions, which leave the layers' names to the config."""
+    return write_keras3(path, layers, config, names=False)
+
+
+KERAS_GROUPS = {
+    "Conv2D": "conv2d", "Dense": "dense", "BatchNormalization": "batch_normalization",
+    "DepthwiseConv2D": "depthwise_conv2d", "SeparableConv2D": "separable_conv2d",
+}  # fmt: skip
+
+
+def keras3_weights(layers: Layers, config: Any, *, names: bool = True) -> bytes:
+    """The bytes of model.weights.h5."""
+    import h5py
+
+    memory = io.BytesIO()
+    counts: dict[str, int] = {}
+    with h5py.File(memory, "w") as file:
+        for layer in config["config"]["layers"]:
+            name, group = layer["config"]["name"], KERAS_GROUPS.get(layer["class_name"])
+            if group is None:
+                continue
+            counts[group] = counts.get(group, -1) + 1
+            number = f"_{counts[group]}" if counts[group] else ""
+            inside = file.create_group(f"layers/{group}{number}/vars")
+            if names:
+                inside.attrs["name"] = name
+            for index, array in enumerate(layers[name].values()):
+                inside.create_dataset(str(index), data=array)
+        file.create_group("optimizer/vars").create_dataset("0", data=3)
+    return memory.getvalue()

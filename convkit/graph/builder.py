@@ -115,17 +115,30 @@ class Builder(Writer):
         x: Value,
         *,
         eps: float = 1e-5,
+        scale: bool = True,
         activation: ActivationLike = None,
         name: str | None = None,
     ) -> Value:
-        """Normalise each channel. Weights: weight, bias, running_mean, running_var."""
+        """Normalise each channel. Weights: weight, bias, running_mean, running_var.
+
+        Without `scale` there is no weight, as in Keras' layers with scale=False.
+        """
         self._check(x)
         if len(x.sizes) not in (2, 4):
             raise ValueError(
                 f"batch_norm needs (n, c) or (n, c, h, w), but {x.name} has shape {x.sizes}"
             )
-        weights = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), (x.sizes[1],))
-        return self._add("batch_norm", name, (x,), weights, eps=eps, activation=activation)
+        shape = (x.sizes[1],)
+        weights = dict.fromkeys(("weight", "bias", "running_mean", "running_var"), shape)
+        read = [x]
+        if not scale:
+            name = self._free_name("batch_norm", name)
+            del weights["weight"]
+            ones = self._free_name("", f"{name}.ones")
+            read += self._append(
+                "constant_of_shape", ones, (), {"shape": shape, "value": 1, "dtype": x.dtype}
+            )
+        return self._add("batch_norm", name, read, weights, eps=eps, activation=activation)
 
     def affine(self, x: Value, *, name: str | None = None) -> Value:
         """Multiply each channel by a number and add another. Weights: gain, bias (c, 1, 1)."""
@@ -163,13 +176,15 @@ class Builder(Writer):
 
     @overload
     def max_pool2d(
-        self, x: Value, kernel: PairLike, *, stride: PairLike | None = ..., padding: PairLike = ...,
-        ceil_mode: bool = ..., return_indices: Literal[False] = ..., name: str | None = ...,
+        self, x: Value, kernel: PairLike, *, stride: PairLike | None = ...,
+        padding: PaddingLike = ..., ceil_mode: bool = ..., return_indices: Literal[False] = ...,
+        name: str | None = ...,
     ) -> Value: ...  # fmt: skip
     @overload
     def max_pool2d(
-        self, x: Value, kernel: PairLike, *, stride: PairLike | None = ..., padding: PairLike = ...,
-        ceil_mode: bool = ..., return_indices: Literal[True], name: str | None = ...,
+        self, x: Value, kernel: PairLike, *, stride: PairLike | None = ...,
+        padding: PaddingLike = ..., ceil_mode: bool = ..., return_indices: Literal[True],
+        name: str | None = ...,
     ) -> tuple[Value, Value]: ...  # fmt: skip
     def max_pool2d(
         self,
@@ -177,14 +192,15 @@ class Builder(Writer):
         kernel: PairLike,
         *,
         stride: PairLike | None = None,
-        padding: PairLike = 0,
+        padding: PaddingLike = 0,
         ceil_mode: bool = False,
         return_indices: bool = False,
         name: str | None = None,
     ) -> Value | tuple[Value, Value]:
         """Take the maximum of each window; the stride is the kernel unless given.
 
-        With `return_indices` also where in the plane each maximum was, for `max_unpool2d`.
+        `padding` may be "same", of which an odd row or column is below and right. With
+        `return_indices` also where in the plane each maximum was, for `max_unpool2d`.
         """
         keywords: dict[str, Any] = {
             "kernel": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil_mode,
@@ -226,7 +242,7 @@ class Builder(Writer):
         kernel: PairLike,
         *,
         stride: PairLike | None = None,
-        padding: PairLike = 0,
+        padding: PaddingLike = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
         name: str | None = None,

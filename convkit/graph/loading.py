@@ -16,7 +16,9 @@ def load(path: str | os.PathLike[str]) -> Model:
     Parameters
     ----------
     path : str or path
-        What `Model.save` wrote (.safetensors), or an ONNX file (.onnx; needs the extra `onnx`).
+        What `Model.save` wrote (.safetensors), an ONNX file (.onnx; needs the extra `onnx`), or a
+        Sequential or functional model that Keras 2 or 3 saved (.h5, .hdf5, .keras; needs the extra
+        `keras`). Images are (n, c, h, w) here, whatever they are in the file.
 
     Returns
     -------
@@ -51,4 +53,11 @@ def load(path: str | os.PathLike[str]) -> Model:
         # Exporters write the same name into every file.
         graph = replace(imported.graph, name=file.stem)
         return Model(graph, imported.weights, labels=imported.labels, sizes=imported.sizes)
-    raise ValueError(f"path={str(file)!r} ends in {suffix!r}: expected .safetensors or .onnx")
+    if suffix in (".h5", ".hdf5", ".keras"):
+        from convkit.keras import from_keras
+
+        found = from_keras(file)
+        return Model(found.graph, found.weights, sizes=found.sizes)
+    raise ValueError(
+        f"path={str(file)!r} ends in {suffix!r}: expected .safetensors, .onnx, .h5 or .keras"
+    )

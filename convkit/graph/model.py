@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from convkit.backends import check_device
 from convkit.graph.compiled import CompiledModel, Options
 from convkit.graph.file import write_model
+from convkit.graph.frozen import weights_before, weights_of
 from convkit.graph.inputs import by_name, enter_inputs
 from convkit.graph.ir import Graph, Shape, Weight
 from convkit.graph.known import names_read
@@ -25,28 +26,35 @@ from convkit.graph.passes import PASSES
 from convkit.graph.tune import Tuned
 from convkit.problem import integer, one_of, shape_of
 from convkit.select import request
-from convkit.weights import load_weights
+
+if TYPE_CHECKING:
+    from convkit.graph.summary import Summary
 
 #: Compiled programs that calling a model keeps.
 KEPT = 8
 
-#: What frameworks' wrappers put before the names of the network they wrap.
-PREFIXES = ("module.", "model.", "_orig_mod.")
-#: Counters that training keeps beside the weights.
-IGNORED = "num_batches_tracked"
-
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What `Model.load` did: names set, names the file lacks, and names the network lacks."""
+    """What `Model.load` did: names set, names the file lacks, and names the network lacks.
+
+    `by_alias` and `by_structure` are those of `loaded` whose names in the file are others: another
+    framework's, known to us, or any, taken in the order of the layers. The rest have the network's
+    own names. `unexpected` includes side classifiers that the network was built without.
+    """
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
+    by_alias: tuple[str, ...] = ()
+    by_structure: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        ways = [f"{len(self.by_alias)} by alias"] if self.by_alias else []
+        ways += [f"{len(self.by_structure)} by structure"] if self.by_structure else []
+        how = f" ({', '.join(ways)})" if ways else ""
         return (
-            f"{len(self.loaded)} loaded, {len(self.missing)} missing, "
+            f"{len(self.loaded)} loaded{how}, {len(self.missing)} missing, "
             f"{len(self.unexpected)} unexpected"
         )
 
@@ -86,6 +94,7 @@ class Model:
         self.preset = preset
         self.sizes = dict(sizes or {})
         self._tuned: Tuned = {}
+        self._frozen: frozenset[str] = frozenset()
         self._forget()
 
     def _forget(self) -> None:
@@ -268,20 +277,24 @@ class Model:
     ) -> LoadReport:
         """Set the weights.
 
-        Names are those of `state_dict`; prefixes such as `module.` are dropped and
-        `num_batches_tracked` is ignored. Floats of another width are converted.
+        Names are those of `state_dict`, or Keras' ("conv1/kernel:0"), whose layouts are converted;
+        prefixes such as `module.` are dropped and `num_batches_tracked` is ignored. Names that
+        another framework gives this network are known where docs/models.md says so. Where most
+        names are others, the layers are taken in their order, if each has the shapes of the
+        network's and there is one way to do so. Floats of another width are converted.
 
         Parameters
         ----------
         source : path or mapping
             A file that `convkit.load_weights` reads, or name -> array.
         strict : bool
-            Whether every weight must be there, and nothing else. A wrong shape is always an error.
+            Whether every weight must be there, and nothing else but classifiers at the side. A
+            wrong shape is always an error.
 
         Returns
         -------
         LoadReport
-            The names that were loaded, missing and unexpected.
+            The names that were loaded, missing and unexpected, and how they were found.
 
         Raises
         ------
@@ -295,40 +308,30 @@ class Model:
         >>> print(model.load(model.state_dict()))
         10 loaded, 0 missing, 0 unexpected
         """
-        if isinstance(source, Mapping):
-            given, place = dict(source), "weights"
-        else:
-            given, place = dict(load_weights(source)), os.fspath(source)
-        wanted = self._graph.weights
-        taken: dict[str, np.ndarray[Any, Any]] = {}
-        unexpected: list[str] = []
-        wrong: list[str] = []
-        for full, value in given.items():
-            name = _known_name(full, wanted)
-            if name is None:
-                if not str(full).endswith(IGNORED):
-                    unexpected.append(str(full))
-            elif name in taken:
-                wrong.append(f"{full} stands twice, with and without a prefix")
-            else:
-                # A copy: later changes of the caller's array do not reach the model.
-                array = np.array(value)
-                problem = _misfit(array, wanted[name])
-                if problem:
-                    wrong.append(f"{full} {problem}")
-                taken[name] = (
-                    array if problem else array.astype(wanted[name].dtype, "C", copy=False)
-                )
-                taken[name].flags.writeable = False
-        missing = [name for name in wanted if name not in taken]
-        if wrong or (strict and (missing or unexpected)):
-            parts = [f"wrong: {'; '.join(wrong)}"] if wrong else []
+        from convkit.weights.matching import match_source
+
+        found = match_source(self._graph, source)
+        missing = [
+            name
+            for name, weight in self._graph.weights.items()
+            if name not in found.taken and weight.role != "constant"  # part of the definition
+        ]
+        if found.wrong or (strict and (missing or found.left)):
+            parts = [f"wrong: {'; '.join(found.wrong)}"] if found.wrong else []
             parts += [f"missing: {', '.join(missing)}"] if missing and strict else []
-            parts += [f"unexpected: {', '.join(unexpected)}"] if unexpected and strict else []
+            parts += [f"unexpected: {', '.join(found.left)}"] if found.left and strict else []
+            parts += [f"by the order of the layers: {found.reason}"] if found.reason else []
+            place = "weights" if isinstance(source, Mapping) else os.fspath(source)
             raise ValueError(f"{place} does not fit {self._graph.name}: {'. '.join(parts)}")
-        self._weights = {**self._weights, **taken}
+        self._weights = {**self._weights, **found.taken}
         self._forget()
-        return LoadReport(tuple(taken), tuple(missing), tuple(unexpected))
+        return LoadReport(
+            tuple(found.taken),
+            tuple(missing),
+            (*found.left, *found.side),
+            tuple(found.by_alias),
+            tuple(found.by_structure),
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights, graph, preset and labels into one file that `convkit.load` reads.
@@ -346,6 +349,83 @@ class Model:
             The file cannot be written.
         """
         write_model(path, self._graph, self._all_weights(), self.labels, self.preset)
+
+    def summary(self, input_shape: Any = None) -> Summary:
+        """Count the layers: outputs, parameters, multiply-adds, receptive fields.
+
+        Weights that were never loaded are not drawn for it.
+
+        Parameters
+        ----------
+        input_shape : (n, c, h, w), optional
+            Of the input; of several inputs a list of shapes, or name -> shape. The network's own
+            shape unless given. What is counted is of one image, whatever n is.
+
+        Returns
+        -------
+        Summary
+            Totals and a row for each layer; printing it shows a table.
+
+        Raises
+        ------
+        ValueError
+            The network does not take this shape, or has free sizes and none were given.
+        TypeError
+            It is no shape.
+
+        Examples
+        --------
+        >>> import convkit
+        >>> s = convkit.models.build("lenet5_digits").summary()
+        >>> s.params, s.macs
+        (61706, 416520)
+        >>> [(row.name, row.params) for row in s.rows if row.params]
+        [('conv1', 156), ('conv2', 2416), ('fc1', 48120), ('fc2', 10164), ('fc3', 850)]
+        """
+        from convkit.graph.count import shapes_to_count, summarize
+
+        shapes = shapes_to_count(self._graph, self.sizes, input_shape)
+        self._check_shapes(shapes)
+        return summarize(self._graph, self._weights, shapes, self._frozen)
+
+    def freeze(self, *, up_to: str | None = None, names: Sequence[str] | None = None) -> None:
+        """Count weights as not trainable, as one does before training a network further.
+
+        It changes what `summary` says and nothing else; `save` does not keep it.
+
+        Parameters
+        ----------
+        up_to : str, optional
+            A layer. All layers before it are frozen; it and all after it are trainable, whatever
+            was frozen before.
+        names : list of str, optional
+            Layers to freeze beside those that are frozen. The name of a part, as `layer1` of
+            `layer1.0.conv1`, means all its layers; Keras' names of VGG's layers, as
+            `block5_conv1`, are known too. With neither argument, all layers.
+
+        Raises
+        ------
+        ValueError
+            The network has no such layer, or both arguments were given.
+
+        Examples
+        --------
+        >>> import convkit
+        >>> model = convkit.models.build("lenet5_digits")
+        >>> model.freeze(up_to="fc3")
+        >>> model.summary().trainable
+        850
+        """
+        if up_to is not None and names is not None:
+            raise ValueError(f"up_to={up_to!r} and names={names!r}: give one of them")
+        if up_to is not None:
+            self._frozen = weights_before(self._graph, up_to)
+        else:
+            self._frozen |= weights_of(self._graph, names)
+
+    def unfreeze(self, names: Sequence[str] | None = None) -> None:
+        """Count the weights of these layers, or of all, as trainable again; see `freeze`."""
+        self._frozen -= weights_of(self._graph, names)
 
     def _all_weights(self) -> dict[str, np.ndarray[Any, Any]]:
         """The weights in the graph's order; those never loaded are drawn here."""
@@ -367,26 +447,6 @@ class Model:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._forget()
-
-
-def _known_name(full: object, wanted: Mapping[str, Weight]) -> str | None:
-    """The network's name of a weight of the file, prefixes dropped where needed."""
-    name = full if isinstance(full, str) else ""
-    while name not in wanted:
-        prefix = next((p for p in PREFIXES if name.startswith(p)), None)
-        if prefix is None:
-            return None
-        name = name[len(prefix) :]
-    return name
-
-
-def _misfit(array: np.ndarray[Any, Any], weight: Weight) -> str:
-    """Why an array is not this weight; empty if it is."""
-    if array.dtype.kind != "f":
-        return f"has dtype {array.dtype}, expected {weight.dtype}"
-    if array.shape != weight.shape:
-        return f"has shape {array.shape}, expected {weight.shape}"
-    return ""
 
 
 def _random(weight: Weight, seed: int) -> np.ndarray[Any, Any]:

@@ -84,9 +84,8 @@ class Writer:
         """
         settings = tuple((key, _frozen(value)) for key, value in keywords.items())
         names = (name, *outputs)
-        node = Node(
-            op, name, inputs, tuple(Value(n, None, inputs[0].dtype) for n in names), settings
-        )
+        dtype = inputs[0].dtype if inputs else self._input.dtype
+        node = Node(op, name, inputs, tuple(Value(n, None, dtype) for n in names), settings)
         known = [self._known.get(value.name) for value in inputs]
         settle = OPS[op].settle
         settled = node if settle is None else settle(node, known)

@@ -22,9 +22,14 @@ from convkit.models.efficientnet import (
     efficientnet_b7,
 )
 from convkit.models.googlenet import googlenet, googlenet_paper
+from convkit.models.inception import inception_v3
+from convkit.models.inception_resnet import inception_resnet_v2
+from convkit.models.inception_v2 import inception_v2
+from convkit.models.inception_v4 import inception_v4
 from convkit.models.keras_nets import keras_cats_dogs, keras_digits
 from convkit.models.lenet import lenet5, lenet5_digits, lenet_caffe
 from convkit.models.mobilenet import mobilenet_v1, mobilenet_v2
+from convkit.models.nasnet import nasnet_large, nasnet_mobile
 from convkit.models.resnet import (
     plain18,
     plain34,
@@ -46,6 +51,7 @@ from convkit.models.resnext import resnext50_32x4d, resnext101_32x8d
 from convkit.models.segmentation import fcn8s, resnet50_fcn_dilated, segnet, vgg16_dilated
 from convkit.models.squeezenet import squeezenet1_0, squeezenet1_1
 from convkit.models.vgg import vgg11, vgg11_lrn, vgg13, vgg16, vgg16_c, vgg19
+from convkit.models.xception import xception
 from convkit.models.zfnet import zfnet
 from convkit.problem import one_of
 
@@ -64,6 +70,8 @@ MODELS: dict[str, Callable[..., Model]] = {
         resnext50_32x4d, resnext101_32x8d,
         densenet121, densenet161, densenet169, densenet201,
         mobilenet_v1, mobilenet_v2,
+        inception_v2, inception_v3, inception_v4, inception_resnet_v2, xception,
+        nasnet_mobile, nasnet_large,
         efficientnet_b0, efficientnet_b1, efficientnet_b2, efficientnet_b3,
         efficientnet_b4, efficientnet_b5, efficientnet_b6, efficientnet_b7,
         segnet, fcn8s, vgg16_dilated, resnet50_fcn_dilated,

@@ -11,7 +11,7 @@ from convkit.graph.ir import Graph, Node, Shape, Value, Weight
 from convkit.graph.known import names_read
 from convkit.onnx.file import Array, Tensors, dtype_of, read_model, text
 from convkit.onnx.node import Content, OnnxNode, Unsupported
-from convkit.onnx.operators import ROLES, TRANSLATORS
+from convkit.onnx.operators import ROLES, TRANSLATORS, TURNING
 from convkit.weights.bounds import MOST_BYTES, shown
 
 OLDEST, NEWEST = 7, 28
@@ -117,14 +117,36 @@ def _opset(model: Any) -> int:
     return version
 
 
-def _read_weights(content: Content, proto: Any) -> None:
+def _roles(proto: Any) -> dict[str, str]:
+    """What the values that layers read as weights are to them, by name."""
     roles: dict[str, str] = {}
+    products: set[str] = set()
+    initial = {text(tensor.name, "initialiser") for tensor in proto.initializer}
+    known = set(initial)
     for node in proto.node:
-        for name, role in zip(
-            node.input, ROLES.get(text(node.op_type, "operator"), ()), strict=False
-        ):
+        op = text(node.op_type, "operator")
+        names = [text(name, "input") for name in node.input]
+        for name, role in zip(names, ROLES.get(op, ()), strict=False):
             if role:
-                roles.setdefault(text(name, "input"), role)
+                roles.setdefault(name, role)
+        if op in TURNING and names and names[0] in known:
+            known.update(text(name, "output") for name in node.output)
+        elif op == "MatMul" and not known.isdisjoint(names):
+            products.update(text(name, "output") for name in node.output)
+        elif op == "Add" and not products.isdisjoint(names):
+            # A fully connected layer of rows of features; Gemm takes a single row.
+            roles.update((name, "bias") for name in names if name in initial)
+    for node in reversed(proto.node):
+        # A filter that the graph turns before its layer reads it.
+        if text(node.op_type, "operator") in TURNING and node.input and node.output:
+            made, read = text(node.output[0], "output"), text(node.input[0], "input")
+            if made in roles:
+                roles.setdefault(read, roles[made])
+    return roles
+
+
+def _read_weights(content: Content, proto: Any) -> None:
+    roles = _roles(proto)
     for tensor in proto.initializer:
         name = text(tensor.name, "initialiser")
         if not name:

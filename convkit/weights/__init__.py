@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from convkit.problem import integer
+
 Weights = dict[str, np.ndarray[Any, Any]]
 
 #: What can be read, in the words of the messages.
-FORMATS = ".safetensors, .npz, .pth, .pt or .th"
+FORMATS = ".safetensors, .npz, .pth, .pt, .th, .h5, .hdf5, .keras or .onnx"
+
+#: Those that Keras writes.
+KERAS = (".h5", ".hdf5", ".keras")
 
 
-def load_weights(path: str | os.PathLike[str]) -> Weights:
+def load_weights(path: str | os.PathLike[str], max_bytes: int | None = None) -> Weights:
     """Read a file of weights.
 
-    Reads safetensors, NumPy's `.npz`, and what `torch.save` writes of a `state_dict`, in all three
-    of its formats and saved from any device. No code of a file is run: of a pickle only tensors
-    and containers are built. bfloat16 becomes float32; other dtypes are kept.
+    Reads safetensors, NumPy's `.npz`, what `torch.save` writes of a `state_dict`, in all three of
+    its formats and saved from any device, what Keras 2 and 3 save (needs the extra `keras`), and
+    the initialisers of ONNX files (needs the extra `onnx`). No code of a file is run: of a pickle
+    only tensors and containers are built, and HDF5 is read in a process of its own with limits on
+    time and memory. bfloat16 becomes float32; other dtypes are kept.
 
     Parameters
     ----------
     path : str or path
-        A file that ends in .safetensors, .npz, .pth, .pt or .th.
+        A file that ends in .safetensors, .npz, .pth, .pt, .th, .h5, .hdf5, .keras or .onnx.
+    max_bytes : int, optional
+        A part of the file may unpack to this many bytes; unless given, to 100 times its packed
+        size and 1 MiB.
 
     Returns
     -------
     dict
-        Name -> array, row-contiguous, in the order of the file. Of a PyTorch checkpoint the entry
-        `state_dict` (or `model_state_dict`, or `model`) is taken where there is one; names inside
-        nested dictionaries are joined by dots.
+        Name -> array, row-contiguous, in the order of the file and in its layouts. Of a PyTorch
+        checkpoint the entry `state_dict` (or `model_state_dict`, or `model`) is taken where there
+        is one; names inside nested dictionaries are joined by dots. Keras 2's names are like
+        "conv1/kernel:0", those of Keras 3 "conv1/0".
 
     Raises
     ------
@@ -51,15 +63,25 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path={path!r} must be a string or a path")
+    if max_bytes is not None:
+        max_bytes = integer("max_bytes", max_bytes, least=0)
     file = Path(path)
+    suffix = file.suffix.lower()
+    if suffix in KERAS:
+        from convkit.weights.keras_file import read_keras
+
+        return read_keras(file, max_bytes=max_bytes).weights
+    if suffix == ".onnx":
+        from convkit.weights.onnx_file import read_onnx
+
+        return read_onnx(file, max_bytes=max_bytes)
     reader = _reader(file)
-    try:
-        return reader(_contents(file))
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
+    regular(file)
+    with explained(file):
+        return reader(contents(file), max_bytes)
 
 
-def _reader(file: Path) -> Callable[[bytes], Weights]:
+def _reader(file: Path) -> Callable[[bytes, int | None], Weights]:
     """The reader of this file's format, by its name; imported here because most runs need none."""
     suffix = file.suffix.lower()
     if suffix == ".safetensors":
@@ -77,11 +99,26 @@ def _reader(file: Path) -> Callable[[bytes], Weights]:
     raise ValueError(f"path={str(file)!r} ends in {suffix!r}: expected {FORMATS}")
 
 
-def _contents(file: Path) -> bytes:
-    """The bytes of a regular file: a device or a pipe could go on for ever."""
+@contextmanager
+def explained(file: Path) -> Iterator[None]:
+    """Puts the file's name before what a reader says of its contents."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+
+
+def regular(path: str | os.PathLike[str]) -> Path:
+    """The path of a regular file: a device or a pipe could go on for ever."""
+    file = Path(path)
     if not file.is_file():
         file.stat()  # absent: the system's own OSError, which names the file
         raise OSError(f"{file} is no regular file")
+    return file
+
+
+def contents(file: Path) -> bytes:
+    """The bytes of a file."""
     try:
         return file.read_bytes()
     except MemoryError:

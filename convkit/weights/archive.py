@@ -1,7 +1,8 @@
 """The members of a zip archive, read with bounds.
 
 Written here and not left to `zipfile`, which takes sizes on trust and has many ways to fail: a
-member may unpack to 100 times its size and 1 MiB, no more; what is stored unpacked is not copied.
+member may unpack to 100 times its size and 1 MiB unless the caller allows more; what is stored
+unpacked is not copied.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import zlib
 from typing import NamedTuple
 
-from convkit.weights.bounds import MOST_RATIO, SLACK_OF_PART, Budget, Reader, shown
+from convkit.weights.bounds import Budget, Reader, shown
 
 STORED, DEFLATED = 0, 8
 ENCRYPTED = 1
@@ -46,12 +47,8 @@ class Archive:
         if name not in self.members:
             raise ValueError(f"the archive has no member {shown(name)}")
         member = self.members[name]
-        if member.size > MOST_RATIO * member.packed + SLACK_OF_PART:
-            raise ValueError(
-                f"member {shown(name)} would unpack from {member.packed} to {member.size} bytes: "
-                f"more than {MOST_RATIO} times its size and {SLACK_OF_PART} are refused"
-            )
         what = f"member {shown(name)}"
+        self.budget.unpack(member.packed, member.size, what)
         reader = Reader(self.data, "", member.header)
         if bytes(reader.take(4, f"header of {what}")) != b"PK\x03\x04":
             raise reader.fail(f"no header of {what} stands here")

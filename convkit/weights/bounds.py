@@ -37,13 +37,31 @@ CODES = {code: name for name, code in DTYPES.items() if name not in ("bool", "bf
 
 
 class Budget:
-    """The bytes that reading one file may still take: 100 times its size and 64 MiB in all."""
+    """The bytes that reading one file may still take: 100 times its size and 64 MiB in all.
 
-    __slots__ = ("left", "size")
+    `most`, where given, is what one part of it may unpack to. The whole may then take 8 times as
+    much: a part, and an array of bytes out of it, which counts four for each.
+    """
 
-    def __init__(self, size: int) -> None:
+    __slots__ = ("left", "most", "size")
+
+    def __init__(self, size: int, most: int | None = None) -> None:
         self.size = size
+        self.most = most
         self.left = MOST_RATIO * size + SLACK_OF_FILE
+        if most is not None:
+            self.left = max(self.left, 8 * most)
+
+    def unpack(self, packed: int, size: int, what: str) -> None:
+        """Refuse a part that would unpack to too much."""
+        if self.most is not None:
+            if size > self.most:
+                raise ValueError(f"{what} holds {size} bytes: more than max_bytes={self.most}")
+        elif size > MOST_RATIO * packed + SLACK_OF_PART:
+            raise ValueError(
+                f"{what} would unpack from {packed} to {size} bytes: more than {MOST_RATIO} times "
+                f"its size and {SLACK_OF_PART} are refused unless max_bytes= allows it"
+            )
 
     def take(self, count: int, what: str) -> None:
         """Use some of it up, or refuse."""
@@ -51,7 +69,8 @@ class Budget:
         if self.left < 0:
             raise ValueError(
                 f"{what} would bring the {self.size} bytes of the file to more than {MOST_RATIO} "
-                f"times their size and {SLACK_OF_FILE >> 20} MiB in memory: refused"
+                f"times their size and {SLACK_OF_FILE >> 20} MiB in memory: "
+                "refused unless max_bytes= allows it"
             )
 
 

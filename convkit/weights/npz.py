@@ -18,9 +18,9 @@ HEADER = re.compile(
 )
 
 
-def read_npz(contents: bytes) -> Weights:
+def read_npz(contents: bytes, max_bytes: int | None = None) -> Weights:
     """The arrays of an .npz file."""
-    budget = Budget(len(contents))
+    budget = Budget(len(contents), max_bytes)
     archive = Archive(contents, budget)
     weights: Weights = {}
     for member in archive.members:

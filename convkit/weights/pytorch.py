@@ -39,9 +39,9 @@ class Checkpoint:
     big_endian: bool = False
 
 
-def read_pytorch(contents: bytes) -> Weights:
+def read_pytorch(contents: bytes, max_bytes: int | None = None) -> Weights:
     """The tensors of a .pth, .pt or .th file by name."""
-    budget = Budget(len(contents))
+    budget = Budget(len(contents), max_bytes)
     if contents[:4] == ZIP_MAGIC:
         checkpoint = _read_zip(contents, budget)
     elif contents[257:262] == b"ustar":

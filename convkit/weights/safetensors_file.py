@@ -15,13 +15,13 @@ DTYPE_NAMES = {
 }  # fmt: skip
 
 
-def read_safetensors(contents: bytes) -> Weights:
+def read_safetensors(contents: bytes, max_bytes: int | None = None) -> Weights:
     """The tensors of a .safetensors file."""
     try:
         tensors = safetensors.deserialize(contents)  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
         raise ValueError(f"no valid safetensors file: {error}") from None
-    budget = Budget(len(contents))
+    budget = Budget(len(contents), max_bytes)
     weights: Weights = {}
     for name, tensor in tensors:
         what = f"tensor {shown(name)}"

@@ -24,5 +24,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "InstanceNormalization": ("", "weight", "bias"),
     "BatchNormalization": ("", "weight", "bias", "running_mean", "running_var"),
 }
+#: Operators that change no number of their first input.
+TURNING = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity")
 
-__all__ = ["ROLES", "TRANSLATORS"]
+__all__ = ["ROLES", "TRANSLATORS", "TURNING"]
