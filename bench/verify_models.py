@@ -99,7 +99,7 @@ def check(definition: Definition) -> Row:
     shape = (2, definition.channels, definition.size, definition.size)
     reference = definition.make()
     # Other images than those compared: statistics of these would fit them too well.
-    reference.draw(pictures((4 if definition.size < 150 else 1, *shape[1:]), seed=1))
+    reference.draw(pictures((4 if definition.size <= 150 else 1, *shape[1:]), seed=1))
     keywords = {} if definition.own else {"input_size": definition.size}
     model = convkit.models.build(definition.network, **keywords, **definition.keywords)
     images = pictures(shape, seed=0)

@@ -52,6 +52,7 @@ class KerasNetwork:
         keras.config.set_image_data_format("channels_last")
         self._models = {}
         for dtype in ("float64", "float32"):
+            keras.utils.clear_session()  # so that names are counted from the start
             keras.config.set_dtype_policy(dtype)
             make = self._nasnet if function in NASNETS else getattr(keras.applications, function)
             self._models[dtype] = make(
