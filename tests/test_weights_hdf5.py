@@ -120,6 +120,17 @@ def test_bfloat16(tmp_path):
     same(load_weights(path), {"g/w": expected})
 
 
+def test_many_arrays(tmp_path):
+    """More than the largest networks have: the library's tables of them fit into the limits."""
+    path = tmp_path / "net.h5"
+    with h5py.File(path, "w") as file:
+        for i in range(4000):
+            file[f"layer_{i}/layer_{i}/kernel:0"] = np.full(3, i, np.float32)
+    weights = load_weights(path)
+    assert len(weights) == 4000
+    assert all(array[0] == int(name.split("/")[0][6:]) for name, array in weights.items())
+
+
 # Hostile files
 
 
@@ -204,6 +215,11 @@ def _deep(file):
     file.create_group("g/" + "x/" * 100)
 
 
+def _long_names(file):
+    for i in range(150):
+        file[f"g/{i}" + "x" * 60_000] = 1.0
+
+
 HOSTILE = {
     _external_link: "'g/x' is an external link: not followed",
     _soft_link: "'g/x' is a soft link: not followed",
@@ -220,6 +236,7 @@ HOSTILE = {
     _compound: "'g/x' does not hold plain numbers",
     _texts: "'g/x' does not hold plain numbers",
     _references: "'g/x' does not hold plain numbers",
+    _long_names: "names and attributes of more than 8388608 bytes|the process that read it|memory",
     _deep: "groups more than 64 deep",
 }
 

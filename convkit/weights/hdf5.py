@@ -27,7 +27,7 @@ from convkit.weights.bounds import (
 
 CHILD = Path(__file__).with_name("hdf5_child.py")
 #: What the child sends before the arrays; it refuses sooner.
-MOST_TABLE = 64 << 20
+MOST_TABLE = 40 << 20
 PROBLEM = (1 << 64) - 1
 #: A broken file may lead the library round in circles; a whole one takes a second for 100 MB.
 SECONDS, BYTES_PER_SECOND = 15, 20 << 20

@@ -29,11 +29,13 @@ SKIPPED = {"optimizer", "optimizer_weights", "metrics", "compile_metrics", "loss
 MOST_DEPTH = 64
 MOST_OBJECTS = 100_000
 MOST_BYTES = 1 << 47
-#: Nothing of a file is copied in larger pieces than this but the arrays themselves.
-MOST_TEXT = 16 << 20
+#: Names and attributes in all.
+MOST_TEXT = 8 << 20
 PROBLEM = (1 << 64) - 1
-#: Memory for the library's own tables and the attributes.
-TABLES = 32 << 20
+#: Memory for the library's own tables and the attributes, beside twice the file.
+TABLES = 40 << 20
+#: Of it, what the library may keep of the file's tables for a second look.
+MOST_CACHED = 4 << 20
 
 
 class RefusedError(Exception):
@@ -65,12 +67,14 @@ class Survey:
     def __init__(self, h5py: Any, limits: Limits) -> None:
         self.h5py, self.limits = h5py, limits
         self.attributes: dict[str, dict[str, Any]] = {}
-        self.datasets: list[tuple[str, Any, str, tuple[int, ...]]] = []
+        #: Path, its bytes in the file, dtype, shape. An open dataset takes 20 KB: none is kept.
+        self.datasets: list[tuple[str, bytes, str, tuple[int, ...]]] = []
+        self.root: Any = None
         self.sizes: list[int] = []
         self.seen: set[int] = set()
         self.text = 0
 
-    def group(self, group: Any, path: str, depth: int = 0) -> None:
+    def group(self, group: Any, path: str, at: bytes = b"/", depth: int = 0) -> None:
         """Walk through a group. Links stay inside: soft and external ones are not followed."""
         h5 = self.h5py
         if depth > MOST_DEPTH:
@@ -95,9 +99,9 @@ class Survey:
             if len(self.seen) > MOST_OBJECTS:
                 raise RefusedError(f"{inside!a}: more than {MOST_OBJECTS} objects")
             if isinstance(member, h5.h5g.GroupID):
-                self.group(member, inside, depth + 1)
+                self.group(member, inside, at + name + b"/", depth + 1)
             elif isinstance(member, h5.h5d.DatasetID):
-                self.dataset(member, inside)
+                self.dataset(member, inside, at + name)
             else:
                 raise RefusedError(f"{inside!a} is neither a group nor an array")
 
@@ -123,15 +127,20 @@ class Survey:
             holder = h5.Group(owner) if isinstance(owner, h5.h5g.GroupID) else h5.Dataset(owner)
             value = holder.attrs[name]
             texts = [_text(item) for item in (value if shape else [value])]
-            self.text += sum(map(len, texts)) + 64 * len(texts)
-            if self.text > MOST_TEXT:
-                raise RefusedError(f"attributes of more than {MOST_TEXT} bytes")
+            self._count(texts)
             found[name] = texts if shape else texts[0]
         if found:
             self.attributes[path] = found
 
-    def dataset(self, dataset: Any, path: str) -> None:
+    def _count(self, texts: list[str]) -> None:
+        """Names and attributes stand in memory once more at the other end of the pipe."""
+        self.text += sum(map(len, texts)) + 64 * len(texts)
+        if self.text > MOST_TEXT:
+            raise RefusedError(f"names and attributes of more than {MOST_TEXT} bytes")
+
+    def dataset(self, dataset: Any, path: str, at: bytes) -> None:
         """Check how an array is stored, and what it would take."""
+        self._count([path])
         what = f"array {path!a}"
         shape = dataset.shape
         if shape is None or len(shape) > 32:
@@ -161,7 +170,7 @@ class Survey:
                 raise RefusedError(f"{what} claims {claimed} bytes of a file of {self.limits.size}")
         if layout == self.h5py.h5d.CHUNKED:
             self.limits.check(f"a chunk of {what}", stored, size * math.prod(plist.get_chunk()))
-        self.datasets.append((path, dataset, dtype, shape))
+        self.datasets.append((path, at, dtype, shape))
         self.sizes.append(size * math.prod(shape))
 
     def _dtype(self, dataset: Any, path: str, what: str) -> tuple[str, int]:
@@ -181,12 +190,15 @@ class Survey:
     def table(self) -> bytes:
         """What is sent first."""
         arrays = [[path, dtype, shape] for path, _, dtype, shape in self.datasets]
-        return json.dumps({"attributes": self.attributes, "arrays": arrays}).encode()
+        return json.dumps(
+            {"attributes": self.attributes, "arrays": arrays}, ensure_ascii=False
+        ).encode()
 
     def arrays(self, numpy: Any) -> Iterator[Any]:
         """The arrays one after the other."""
-        for path, dataset, dtype, shape in self.datasets:
+        for path, at, dtype, shape in self.datasets:
             try:
+                dataset = self.h5py.h5d.open(self.root, at)
                 if dtype == "bfloat16":
                     array = numpy.empty(shape, "V2")
                     memory = dataset.get_type()
@@ -212,7 +224,12 @@ def survey(h5py: Any, file: Any, limits: Limits) -> Survey:
         access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
         access.set_fileobj_driver(h5py.h5fd.fileobj_driver, file)
         opened = h5py.h5f.open(b"file", h5py.h5f.ACC_RDONLY, fapl=access)
-        found.group(h5py.h5g.open(opened, b"/"), "")
+        cache = opened.get_mdc_config()
+        cache.set_initial_size, cache.initial_size = True, MOST_CACHED // 4
+        cache.min_size, cache.max_size = MOST_CACHED // 4, MOST_CACHED
+        opened.set_mdc_config(cache)
+        found.root = h5py.h5g.open(opened, b"/")
+        found.group(found.root, "")
     except RefusedError:
         raise
     except MemoryError:
@@ -283,7 +300,7 @@ def main(request: dict[str, Any]) -> None:
     import numpy
 
     file = os.fdopen(request["file"], "rb", buffering=0)
-    limit(request["seconds"], TABLES + min(os.fstat(file.fileno()).st_size, MOST_TEXT))
+    limit(request["seconds"], TABLES + 2 * os.fstat(file.fileno()).st_size)
     with os.fdopen(request["pipe"], "wb") as pipe:
         serve(h5py, numpy, file, pipe, request)
 
