@@ -279,7 +279,8 @@ class Model:
 
         Names are those of `state_dict`, or Keras' ("conv1/kernel:0"), whose layouts are converted;
         prefixes such as `module.` are dropped and `num_batches_tracked` is ignored. Names that
-        another framework gives this network are known where docs/models.md says so. Where most
+        another framework gives this network are known where docs/models.md says so; of names that
+        Keras counted (conv2d_94, conv2d_95, ...) the first is the network's first. Where most
         names are others, the layers are taken in their order, if each has the shapes of the
         network's and there is one way to do so. Floats of another width are converted.
 
