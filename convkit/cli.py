@@ -220,7 +220,7 @@ def _network(name: str, shapes: list[tuple[int, ...]] | None) -> Model:
             return convkit.models.build(name, input_size=shapes[0][2:])
         return convkit.models.build(name)
     if not Path(name).suffix and not Path(name).exists():
-        near = get_close_matches(name, MODELS, n=3)
+        near = get_close_matches(name.lower(), MODELS, n=3)
         hint = f"did you mean {', '.join(near)}?" if near else "`convkit models` lists them"
         raise ValueError(f"{name!r} is no network of convkit, and no file: {hint}")
     return convkit.load(name)

@@ -5,6 +5,7 @@ The graph stands in the file's metadata as text; nothing in a file is ever run.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -31,9 +32,16 @@ def write_model(
     """Write the file whole or not at all."""
     from safetensors.numpy import save
 
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path={path!r} must be a string or a path")
     file = Path(path)
     if file.suffix.lower() != ".safetensors":
         raise ValueError(f"path={str(file)!r} must end in .safetensors")
+    # Before the file beside it is tried, whose name means nothing to the user.
+    if not file.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder", str(file.parent))
+    if file.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder", str(file))
     metadata = {KEY: graph_text(graph), "format": "pt"}
     if labels is not None:
         metadata["convkit_labels"] = json.dumps(list(labels))

@@ -310,6 +310,8 @@ class Model:
         """
         from convkit.weights.matching import match_source
 
+        if not isinstance(source, (str, os.PathLike, Mapping)):
+            raise TypeError(f"source={source!r} must be a path or name -> array")
         found = match_source(self._graph, source)
         missing = [
             name
