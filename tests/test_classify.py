@@ -255,6 +255,17 @@ def test_large_networks_run_smaller_batches(capsys, place, monkeypatch):
     assert sizes == [1, 16, 8, 1]
 
 
+def test_a_files_unknown_preset_is_told_once(capsys, place):
+    file = place / "colours.safetensors"
+    contents = file.read_bytes()
+    assert contents.count(b'"unit"') == 1
+    file.write_bytes(contents.replace(b'"unit"', b'"tinu"'))
+    code, out, err = run(capsys, file, "red.png", "blue.png")
+    assert (code, out, err.count("preset='tinu' must be one of imagenet")) == (2, "", 1)
+    assert err.count("\n") == 1
+    assert run(capsys, file, "red.png", "--preset", "unit")[0] == 0
+
+
 def test_usual_presets():
     for name, preset in {
         "resnet18": "imagenet", "mobilenet_v1": "inception", "lenet_caffe": "unit",

@@ -392,6 +392,18 @@ def test_mistaken_places_to_save_to(tmp_path):
         model.load(3)
 
 
+def test_save_refuses_what_load_and_classify_would(tmp_path):
+    model = convkit.models.build("lenet5_digits")
+    for labels in (5, "abc", [1, 2]):
+        model.labels = labels
+        with pytest.raises(TypeError, match="labels=.* must be a list of texts"):
+            model.save(tmp_path / "net.safetensors")
+    model.labels, model.preset = None, "imagnet"
+    with pytest.raises(ValueError, match="preset='imagnet' must be one of imagenet"):
+        model.save(tmp_path / "net.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["lenet5_digits", "resnet50", "mobilenet_v2"])
 def test_text_and_drawing_of_graphs(name):
     graph = convkit.models.build(name).graph

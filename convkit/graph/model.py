@@ -346,7 +346,9 @@ class Model:
         Raises
         ------
         ValueError
-            The name ends in something else.
+            The name ends in something else, or `preset` is not one of `convkit.images.prepare`.
+        TypeError
+            `labels` are no texts.
         OSError
             The file cannot be written.
         """
