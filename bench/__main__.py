@@ -20,6 +20,7 @@ COMMANDS = {
     "latency": "the slowest calls, also under a quota of processor time",
     "items": "how evenly work falls on many threads",
     "nodes": "how many nodes each pass of the graph compiler leaves",
+    "verify_models": "every network against an independent definition",
     "table": "results as tables for the pages",
 }
 
