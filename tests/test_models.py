@@ -88,6 +88,16 @@ def test_num_classes():
         convkit.models.build("resnet18", num_classes=2.5)
 
 
+def test_a_size_that_the_network_was_not_built_for_is_named():
+    model = convkit.models.build("lenet5_digits")
+    message = r"node fc1: .*; input has shape \(2, 1, 64, 64\), and lenet5_digits was built for "
+    message += r"\(n, 1, 32, 32\)$"
+    with pytest.raises(ValueError, match=message):
+        model(np.zeros((2, 1, 64, 64), np.float32))
+    with pytest.raises(ValueError, match=message):
+        model.summary((2, 1, 64, 64))
+
+
 def test_unknown_keywords_are_listed_with_those_there_are():
     message = "resnet18 takes no classes, weights: expected num_classes, input_size, include_top"
     with pytest.raises(TypeError, match=message):
