@@ -126,7 +126,9 @@ def classify(
         one_of("preset", preset, tuple(PRESETS))
     names = None if labels is None else read_labels(labels)
     model = load_network(source, weights, names)
-    network = Classifier(model, preset or model.preset or usual_preset(source, model), len(images))
+    preset = preset or model.preset or usual_preset(source, model)
+    one_of("preset", preset, tuple(PRESETS))  # a file may name another: once, not at each picture
+    network = Classifier(model, preset, len(images))
     known = labels_of(network.outputs, names, model.labels, model.graph.name, f"labels: {labels}")
     known, right = _truth(images, truth, known)
     for file, scores in network.run([found.file for found in images]):

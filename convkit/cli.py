@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 something checked was wrong, 2 bad usage or input."""
     try:
         from convkit import __version__
+        from convkit.backends import DEVICES
         from convkit.problem import PADDING_MODES
         from convkit.select import PRECISIONS
     except (ImportError, ValueError) as error:  # no extension, or an impossible variable
@@ -65,12 +66,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check = commands.add_parser(
         "check", help="run a network of a file and compare it with its definition"
     )
-    check.add_argument("file", metavar="FILE", help=".onnx, or what convkit convert wrote")
+    check.add_argument(
+        "file", metavar="FILE", help=".onnx, .h5, .keras, or what convkit convert wrote"
+    )
     check.set_defaults(run=_check)
     convert = commands.add_parser(
         "convert", help="make one self-contained file of a network, which runs without extras"
     )
-    convert.add_argument("source", metavar="IN", help=".onnx, or what this command wrote")
+    convert.add_argument(
+        "source", metavar="IN", help=".onnx, .h5, .keras, or what this command wrote"
+    )
     convert.add_argument("target", metavar="OUT", help="ends in .safetensors")
     convert.set_defaults(run=_convert)
     commands.add_parser(
@@ -111,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="text with lines of a file and its label or index: how many are right is printed; "
         "folders called by their class say it too",
     )  # fmt: skip
-    classify.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    classify.add_argument("--device", default="cpu", help=" or ".join(DEVICES))
     classify.add_argument("--top", type=int, default=5, help="guesses for each picture (5)")
     classify.add_argument("--json", action="store_true", help="print a JSON list")
     classify.set_defaults(run=_classify)
@@ -220,7 +225,7 @@ def _network(name: str, shapes: list[tuple[int, ...]] | None) -> Model:
             return convkit.models.build(name, input_size=shapes[0][2:])
         return convkit.models.build(name)
     if not Path(name).suffix and not Path(name).exists():
-        near = get_close_matches(name, MODELS, n=3)
+        near = get_close_matches(name.lower(), MODELS, n=3)
         hint = f"did you mean {', '.join(near)}?" if near else "`convkit models` lists them"
         raise ValueError(f"{name!r} is no network of convkit, and no file: {hint}")
     return convkit.load(name)

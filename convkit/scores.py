@@ -28,11 +28,14 @@ USUAL_SIDE = 224
 #: Networks of small pictures, digits say, see all of them: cutting off the edges costs accuracy.
 SMALL_SIDE = 64
 #: Networks whose weights come from TensorFlow or Keras and are trained on values from -1 to 1.
+#: torchvision's GoogLeNet and Inception v3 are among them: there the model converts its input.
 INCEPTION_STYLE = (
-    "inception_v2", "inception_v3", "inception_v4", "inception_resnet_v2", "xception",
+    "googlenet", "inception_v3", "inception_v4", "inception_resnet_v2", "xception",
     "mobilenet_v1", "nasnet_mobile", "nasnet_large",
     "resnet50_v2", "resnet101_v2", "resnet152_v2",
 )  # fmt: skip
+#: Networks whose weights come from Caffe: blue first, values less their mean.
+CAFFE_STYLE = ("alexnet_paper", "googlenet_paper", "inception_v2")
 
 
 def load_network(source: str, weights: Path_ | None, labels: Sequence[str] | None) -> Model:
@@ -47,7 +50,7 @@ def load_network(source: str, weights: Path_ | None, labels: Sequence[str] | Non
 
     if source not in convkit.models.names():
         if not Path(source).exists() and not Path(source).suffix:
-            near = get_close_matches(source, convkit.models.names(), n=3)
+            near = get_close_matches(source.lower(), convkit.models.names(), n=3)
             hint = f"did you mean {' or '.join(near)}?" if near else "`convkit models` lists them"
             raise ValueError(f"{source!r} is neither a file nor a network: {hint}")
         if weights is not None:
@@ -92,8 +95,10 @@ def _no_weights(name: str, model: Model) -> str:
 
 def usual_preset(source: str, model: Model) -> str:
     """How networks of this kind are trained most often."""
-    if _input(model)[0] == 1:
+    if _input(model)[0] == 1 or source == "keras_cats_dogs":
         return "unit"
+    if source in CAFFE_STYLE:
+        return "caffe"
     return "inception" if source in INCEPTION_STYLE else "imagenet"
 
 

@@ -255,9 +255,22 @@ def test_large_networks_run_smaller_batches(capsys, place, monkeypatch):
     assert sizes == [1, 16, 8, 1]
 
 
+def test_a_files_unknown_preset_is_told_once(capsys, place):
+    file = place / "colours.safetensors"
+    contents = file.read_bytes()
+    assert contents.count(b'"unit"') == 1
+    file.write_bytes(contents.replace(b'"unit"', b'"tinu"'))
+    code, out, err = run(capsys, file, "red.png", "blue.png")
+    assert (code, out, err.count("preset='tinu' must be one of imagenet")) == (2, "", 1)
+    assert err.count("\n") == 1
+    assert run(capsys, file, "red.png", "--preset", "unit")[0] == 0
+
+
 def test_usual_presets():
     for name, preset in {
         "resnet18": "imagenet", "mobilenet_v1": "inception", "lenet_caffe": "unit",
+        "googlenet": "inception", "googlenet_paper": "caffe", "inception_v2": "caffe",
+        "keras_cats_dogs": "unit",
     }.items():  # fmt: skip
         assert scores.usual_preset(name, convkit.models.build(name)) == preset
 
@@ -356,6 +369,7 @@ def test_labels_are_lines(tmp_path):
 MISTAKES = {
     "no network of this name": ("colors red.png", "'colors' is neither a file nor a network"),
     "nearly a name": ("resnet81 red.png", "did you mean resnet18"),
+    "a name in capitals": ("VGG16 red.png", "did you mean vgg16"),
     "no such file": ("absent.onnx red.png", "absent.onnx"),
     "a picture as network": ("red.png red.png", "'red.png' ends in '.png': expected"),
     "weights as network": ("w.pth red.png", "--weights w.pth"),

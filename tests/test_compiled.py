@@ -369,8 +369,39 @@ def test_weights_alone_are_no_network(tmp_path):
         convkit.load(path)
     with pytest.raises(ValueError, match="ends in '.txt'"):
         convkit.load(tmp_path / "net.txt")
+    with pytest.raises(ValueError, match=r"ends in '.pth'.*holds weights and no network"):
+        convkit.load("net.pth")
+    with pytest.raises(ValueError, match=r"ends in ''.*build\('vgg16'\) makes the network"):
+        convkit.load("vgg16")
+    with pytest.raises(ValueError, match="is a folder: expected a file"):
+        convkit.load(tmp_path)
     with pytest.raises(TypeError, match="path=3 must be"):
         convkit.load(3)
+
+
+def test_mistaken_places_to_save_to(tmp_path):
+    model = convkit.models.build("lenet5_digits")
+    with pytest.raises(TypeError, match="path=3 must be"):
+        model.save(3)
+    with pytest.raises(FileNotFoundError, match=r"no such folder: .*absent'$"):
+        model.save(tmp_path / "absent" / "net.safetensors")
+    (tmp_path / "net.safetensors").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"is a folder: .*net\.safetensors'$"):
+        model.save(tmp_path / "net.safetensors")
+    with pytest.raises(TypeError, match="source=3 must be a path or name -> array"):
+        model.load(3)
+
+
+def test_save_refuses_what_load_and_classify_would(tmp_path):
+    model = convkit.models.build("lenet5_digits")
+    for labels in (5, "abc", [1, 2]):
+        model.labels = labels
+        with pytest.raises(TypeError, match="labels=.* must be a list of texts"):
+            model.save(tmp_path / "net.safetensors")
+    model.labels, model.preset = None, "imagnet"
+    with pytest.raises(ValueError, match="preset='imagnet' must be one of imagenet"):
+        model.save(tmp_path / "net.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["lenet5_digits", "resnet50", "mobilenet_v2"])

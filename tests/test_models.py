@@ -81,8 +81,34 @@ def test_name_must_be_a_string():
 
 
 def test_num_classes():
-    with pytest.raises(ValueError, match="features=0 must be at least 1"):
-        convkit.models.build("lenet_caffe", num_classes=0)
+    for name in ("lenet_caffe", "squeezenet1_0", "segnet"):
+        with pytest.raises(ValueError, match="num_classes=0 must be at least 1"):
+            convkit.models.build(name, num_classes=0)
+    with pytest.raises(TypeError, match="num_classes=2.5 must be an integer of at least 1"):
+        convkit.models.build("resnet18", num_classes=2.5)
+
+
+def test_a_size_that_the_network_was_not_built_for_is_named():
+    model = convkit.models.build("lenet5_digits")
+    message = r"node fc1: .*; input has shape \(2, 1, 64, 64\), and lenet5_digits was built for "
+    message += r"\(n, 1, 32, 32\)$"
+    with pytest.raises(ValueError, match=message):
+        model(np.zeros((2, 1, 64, 64), np.float32))
+    with pytest.raises(ValueError, match=message):
+        model.summary((2, 1, 64, 64))
+
+
+def test_unknown_keywords_are_listed_with_those_there_are():
+    message = "resnet18 takes no classes, weights: expected num_classes, input_size, include_top"
+    with pytest.raises(TypeError, match=message):
+        convkit.models.build("resnet18", classes=3, weights="imagenet")
+
+
+def test_flags_must_be_true_or_false():
+    with pytest.raises(TypeError, match="include_top='no' must be True or False"):
+        convkit.models.build("resnet18", include_top="no")
+    with pytest.raises(TypeError, match="aux=None must be True or False"):
+        convkit.models.build("googlenet_paper", aux=None)
 
 
 def test_lenet_reads_mnist(data):

@@ -84,7 +84,8 @@ def bind(
             for shape, dtype in made_all:
                 _check_size(shape, dtype)
         except (ValueError, TypeError) as error:
-            raise type(error)(f"node {node.name}: {error}") from None
+            asked = _other_sizes(graph, shapes)
+            raise type(error)(f"node {node.name}: {error}{asked}") from None
         outputs = tuple(
             Value(value.name, shape, dtype)
             for value, (shape, dtype) in zip(node.outputs, made_all, strict=False)
@@ -119,6 +120,17 @@ def _check_size(shape: Shape, dtype: str) -> None:
 
 def _constant(value: Value) -> Weight:
     return Weight(value.name, value.shape, value.dtype)
+
+
+def _other_sizes(graph: Graph, shapes: Mapping[str, Shape]) -> str:
+    """What to say of an input of other sizes than the network was written for: it is the cause of
+    what a node deep inside complains of."""
+    for value in graph.inputs:
+        shape = tuple(shapes[value.name])
+        if value.shape is not None and shape[1:] != tuple(value.shape[1:]):
+            sizes = "".join(f", {size}" for size in value.shape[1:])
+            return f"; {value.name} has shape {shape}, and {graph.name} was built for (n{sizes})"
+    return ""
 
 
 def _folds(

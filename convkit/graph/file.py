@@ -5,6 +5,7 @@ The graph stands in the file's metadata as text; nothing in a file is ever run.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 
 from convkit.graph.ir import Graph
 from convkit.graph.text import graph_text, read_graph
+from convkit.problem import one_of
 from convkit.weights import load_weights
 
 #: The metadata's key that says that a file is one of ours.
@@ -31,9 +33,25 @@ def write_model(
     """Write the file whole or not at all."""
     from safetensors.numpy import save
 
+    from convkit.images import PRESETS
+
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path={path!r} must be a string or a path")
     file = Path(path)
     if file.suffix.lower() != ".safetensors":
         raise ValueError(f"path={str(file)!r} must end in .safetensors")
+    # Before the file beside it is tried, whose name means nothing to the user.
+    if not file.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder", str(file.parent))
+    if file.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder", str(file))
+    # What `read_model` and `prepare` would refuse is better refused here.
+    if preset is not None:
+        one_of("preset", preset, tuple(PRESETS))
+    if labels is not None and (
+        not isinstance(labels, (list, tuple)) or not all(isinstance(name, str) for name in labels)
+    ):
+        raise TypeError(f"labels={labels!r} must be a list of texts")
     metadata = {KEY: graph_text(graph), "format": "pt"}
     if labels is not None:
         metadata["convkit_labels"] = json.dumps(list(labels))

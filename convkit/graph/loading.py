@@ -41,6 +41,8 @@ def load(path: str | os.PathLike[str]) -> Model:
     """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path={path!r} must be a string or a path")
+    from convkit.models import names
+
     file = Path(path)
     suffix = file.suffix.lower()
     if suffix == ".safetensors":
@@ -58,6 +60,13 @@ def load(path: str | os.PathLike[str]) -> Model:
 
         found = from_keras(file)
         return Model(found.graph, found.weights, sizes=found.sizes)
+    if file.is_dir():
+        raise ValueError(f"path={os.fspath(path)!r} is a folder: expected a file of a network")
+    hint = ""
+    if suffix in (".npz", ".pth", ".pt", ".th"):
+        hint = "; it holds weights and no network: build that and call its load"
+    elif str(file) in names():
+        hint = f"; convkit.models.build({str(file)!r}) makes the network of this name"
     raise ValueError(
-        f"path={str(file)!r} ends in {suffix!r}: expected .safetensors, .onnx, .h5 or .keras"
+        f"path={str(file)!r} ends in {suffix!r}: expected .safetensors, .onnx, .h5 or .keras{hint}"
     )

@@ -311,6 +311,8 @@ class Model:
         """
         from convkit.weights.matching import match_source
 
+        if not isinstance(source, (str, os.PathLike, Mapping)):
+            raise TypeError(f"source={source!r} must be a path or name -> array")
         found = match_source(self._graph, source)
         missing = [
             name
@@ -345,7 +347,9 @@ class Model:
         Raises
         ------
         ValueError
-            The name ends in something else.
+            The name ends in something else, or `preset` is not one of `convkit.images.prepare`.
+        TypeError
+            `labels` are no texts.
         OSError
             The file cannot be written.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -53,7 +54,7 @@ from convkit.models.squeezenet import squeezenet1_0, squeezenet1_1
 from convkit.models.vgg import vgg11, vgg11_lrn, vgg13, vgg16, vgg16_c, vgg19
 from convkit.models.xception import xception
 from convkit.models.zfnet import zfnet
-from convkit.problem import one_of
+from convkit.problem import integer, one_of
 
 #: Name -> function that builds it.
 MODELS: dict[str, Callable[..., Model]] = {
@@ -113,6 +114,8 @@ def build(name: str, **keywords: Any) -> Model:
     ValueError
         There is no network of this name, and the message lists them; or it takes no images of
         this size.
+    TypeError
+        The network takes no such keyword, or the value is of another type.
 
     Examples
     --------
@@ -120,4 +123,14 @@ def build(name: str, **keywords: Any) -> Model:
     >>> convkit.models.build("lenet5_digits")
     <convkit model lenet5_digits, 61,706 parameters>
     """
-    return MODELS[one_of("name", name, names())](**keywords)
+    function = MODELS[one_of("name", name, names())]
+    known = inspect.signature(function).parameters
+    unknown = [keyword for keyword in keywords if keyword not in known]
+    if unknown:
+        raise TypeError(f"{name} takes no {', '.join(unknown)}: expected {', '.join(known)}")
+    if "num_classes" in keywords:  # before a layer complains of a size that the user never wrote
+        integer("num_classes", keywords["num_classes"], least=1)
+    for keyword in ("include_top", "aux"):
+        if not isinstance(keywords.get(keyword, True), bool):
+            raise TypeError(f"{keyword}={keywords[keyword]!r} must be True or False")
+    return function(**keywords)
