@@ -44,9 +44,8 @@ ChannelBlocks channel_blocks_of(const Problem& problem) {
   Part& part = blocks.part;
   part.s = lesser(problem.s, greater(1, kDepth / run));
   part.r = part.s < problem.s ? 1 : lesser(problem.r, greater(1, kDepth / (run * part.s)));
-  const int64_t runs = part.s < problem.s || part.r < problem.r
-                           ? 1
-                           : greater(1, kDepth / (run * part.r * part.s));
+  const int64_t runs =
+      part.s < problem.s || part.r < problem.r ? 1 : greater(1, kDepth / (run * part.r * part.s));
   const int64_t parts = ceil_div(blocks.channels, run * runs);
   part.channels = ceil_div(ceil_div(blocks.channels, run), parts) * run;
   // Weights that are the larger part stay in L2 while x passes, else x does.
