@@ -17,7 +17,7 @@ import numpy as np
 from convkit.graph.ir import Graph
 from convkit.graph.text import graph_text, read_graph
 from convkit.problem import one_of
-from convkit.weights import load_weights
+from convkit.weights import contents, explained, regular
 
 #: The metadata's key that says that a file is one of ours.
 KEY = "convkit_graph"
@@ -58,10 +58,10 @@ def write_model(
     if preset is not None:
         metadata["convkit_preset"] = preset
     arrays = {name: np.asarray(array, order="C") for name, array in weights.items()}
-    contents = save(arrays, metadata)
+    packed = save(arrays, metadata)
     beside = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     try:
-        beside.write_bytes(contents)
+        beside.write_bytes(packed)
         beside.replace(file)
     finally:
         beside.unlink(missing_ok=True)
@@ -79,8 +79,11 @@ def read_model(
     OSError
         The file is absent or cannot be read.
     """
+    from convkit.weights.safetensors_file import read_safetensors
+
     file = Path(path)
-    weights = load_weights(file)
+    with explained(regular(file)):
+        weights = read_safetensors(contents(file))
     metadata = _metadata(file)
     if KEY not in metadata:
         raise ValueError(
@@ -96,7 +99,7 @@ def read_model(
 
 
 def _metadata(file: Path) -> dict[str, str]:
-    """The texts beside the tensors; `load_weights` has checked the header."""
+    """The texts beside the tensors; `read_safetensors` has checked the header."""
     with file.open("rb") as opened:
         size = int.from_bytes(opened.read(8), "little")
         header = json.loads(opened.read(size))

@@ -70,15 +70,18 @@ def load_weights(path: str | os.PathLike[str], max_bytes: int | None = None) -> 
     if suffix in KERAS:
         from convkit.weights.keras_file import read_keras
 
-        return read_keras(file, max_bytes=max_bytes).weights
-    if suffix == ".onnx":
+        weights = read_keras(file, max_bytes=max_bytes).weights
+    elif suffix == ".onnx":
         from convkit.weights.onnx_file import read_onnx
 
-        return read_onnx(file, max_bytes=max_bytes)
-    reader = _reader(file)
-    regular(file)
-    with explained(file):
-        return reader(contents(file), max_bytes)
+        weights = read_onnx(file, max_bytes=max_bytes)
+    else:
+        reader = _reader(file)
+        with explained(regular(file)):
+            weights = reader(contents(file), max_bytes)
+    if not weights:  # as a file of a network without weights
+        raise ValueError(f"{file}: the file holds no {'array' if suffix in KERAS else 'tensor'}")
+    return weights
 
 
 def _reader(file: Path) -> Callable[[bytes, int | None], Weights]:

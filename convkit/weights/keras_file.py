@@ -113,7 +113,9 @@ def _config(text: object) -> dict[str, Any] | None:
 def _keras_file(tree: Hdf5, config: dict[str, Any] | None) -> KerasFile:
     """Layers and names of either layout."""
     if not tree.arrays:
-        raise ValueError("the file holds no array")
+        if config is None:
+            raise ValueError("the file holds no array")
+        return KerasFile(config, {}, {})  # a network without weights
     for root in ("model_weights", ""):
         if not {"layer_names", "layer_names0"}.isdisjoint(tree.attributes.get(root, {})):
             return KerasFile(config, *_keras2(tree, root))
