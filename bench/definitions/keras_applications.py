@@ -88,8 +88,9 @@ class KerasNetwork:
 
         output = self._walk(dtype, images, keep)
         for each in self.made:
-            if each.after is None and each.name in reads:
-                read = self.keras.ops.convert_to_numpy(reads[each.name])
+            name = (each.name or "").removesuffix(".depthwise")  # the first half of a separable one
+            if each.after is None and name in reads:
+                read = self.keras.ops.convert_to_numpy(reads[name])
                 each.read = read.transpose(0, 3, 1, 2) if read.ndim == 4 else read
         return (self.keras.ops.convert_to_numpy(output),)
 
@@ -144,8 +145,6 @@ def parts(layer: Any) -> list[Layer]:
     arrays = {weight.name: np.asarray(weight) for weight in layer.weights}
     if kinds == ("batch_norm",):
         made = {ROLES[name]: values for name, values in arrays.items()}
-        # Keras norms without a gain have one of 1
-        made = {"weight": np.ones_like(made["bias"]), **made}
         return [Layer("batch_norm", layer.name, made)]
     bias = {"bias": arrays["bias"]} if "bias" in arrays else {}
     if kinds == ("linear",):
@@ -159,6 +158,6 @@ def parts(layer: Any) -> list[Layer]:
     depthwise = kernel.transpose(2, 3, 0, 1).reshape(channels * each, 1, rows, columns)
     if len(kinds) == 1:
         return [Layer("conv2d", layer.name, {"weight": depthwise, **bias})]
-    first = Layer("conv2d", layer.name, {"weight": depthwise})
+    first = Layer("conv2d", f"{layer.name}.depthwise", {"weight": depthwise})
     pointwise = {"weight": arrays["pointwise_kernel"].transpose(3, 2, 0, 1), **bias}
-    return [first, Layer("conv2d", None, pointwise, after=first)]
+    return [first, Layer("conv2d", f"{layer.name}.pointwise", pointwise, after=first)]

@@ -133,13 +133,20 @@ class Layers:
         shape = (features, x.shape[1])
         return self._linear("linear", name, x, shape, features if bias else 0, compute)
 
-    def norm(self, x: Any, eps: float = 1e-5, name: str | None = None) -> Any:
-        """Normalise each channel by its stored mean and variance."""
+    def norm(
+        self, x: Any, eps: float = 1e-5, name: str | None = None, loudness: float = 1.0
+    ) -> Any:
+        """Normalise each channel by its stored mean and variance.
+
+        The weights drawn are about `loudness`. Where many branches are added one after the other,
+        branches as loud as what they are added to make errors grow from block to block, until
+        float32 says nothing; in trained networks they are quieter.
+        """
 
         def draw() -> dict[str, Any]:
             channels = x.shape[1]
             return {
-                "weight": 0.7 + 0.6 * self._uniform(channels),
+                "weight": loudness * (0.7 + 0.6 * self._uniform(channels)),
                 "bias": 0.1 * self._normal(channels),
                 "running_mean": 0.5 * x.mean((0, 2, 3)) + 0.1 * x.std() * self._normal(channels),
                 "running_var": x.square().mean() * (0.7 + 0.6 * self._uniform(channels)),

@@ -93,9 +93,11 @@ STAGES = (
 def efficientnet(net: Layers, x: Any, width: float, depth: float, eps: float = 1e-5) -> Any:
     """torchvision's: symmetric padding; swish; squeeze and excite with a quarter of the input."""
 
-    def unit(x: Any, filters: int, size: int, stride: int, groups: int, name: str) -> Any:
+    def unit(
+        x: Any, filters: int, size: int, stride: int, groups: int, name: str, loudness: float = 1.0
+    ) -> Any:
         x = net.conv(x, filters, size, stride, size // 2, 1, groups, False, f"{name}.0")
-        return net.norm(x, eps, name=f"{name}.1")
+        return net.norm(x, eps, name=f"{name}.1", loudness=loudness)
 
     def swish(x: Any) -> Any:
         return x * x.sigmoid()
@@ -113,7 +115,8 @@ def efficientnet(net: Layers, x: Any, width: float, depth: float, eps: float = 1
             gate = y.mean((2, 3), keepdim=True)
             gate = swish(net.conv(gate, x.shape[1] // 4, 1, name=f"{name}.{part + 1}.fc1"))
             y = y * net.conv(gate, y.shape[1], 1, name=f"{name}.{part + 1}.fc2").sigmoid()
-            y = unit(y, filters, 1, 1, 1, f"{name}.{part + 2}")
-            x = x + y if step == 1 and x.shape[1] == filters else y
+            added = step == 1 and x.shape[1] == filters
+            y = unit(y, filters, 1, 1, 1, f"{name}.{part + 2}", 0.3 if added else 1.0)
+            x = x + y if added else y
     x = swish(unit(x, 4 * x.shape[1], 1, 1, 1, "features.8"))
     return net.linear(x.mean((2, 3)), 1000, name="classifier.1")
