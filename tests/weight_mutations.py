@@ -184,7 +184,11 @@ def read_all(form: str, first: int, last: int, seed: int) -> None:
 def results(form: str, first: int, last: int, seed: int = 0) -> dict[int, str]:
     """What came of each mutant; the process is started again after a mutant that ended it."""
     path = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)}
+    environment = {
+        **os.environ,
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+    }
     found: dict[int, str] = {}
     ended = 0
     while first < last and ended < MOST_ENDED:
