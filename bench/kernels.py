@@ -1,8 +1,8 @@
 """python -m bench kernels: single layers, forced or chosen algorithms and peers, side by side.
 
 One process, every call of a layer in shuffled order, checked against float64 sums before the clock
-starts. Warm: a pause of 3 ms and an untimed call before each timing. Cold: caches swept before
-every timed call, x read again, as inside a network.
+starts. Warm: a pause and an untimed call before each timing. Cold: caches swept before every timed
+call, x read again, as inside a network.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def measure_layer(
         before = sweeper(x) if state == "cold" else None
         times = compare_calls(
             {name: call for name, call in calls.items() if errors[name] <= MOST_EPS},
-            rounds=options.rounds, before=before, pause=0.0 if before else 3e-3,
+            rounds=options.rounds, before=before,
+            pause=0.0 if before else peers.pause(options.peers, threads),
         )  # fmt: skip
         for name in sorted(calls, key=lambda name: times[name].median if name in times else 1e9):
             row: dict[str, Any] = {

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import engines, networks, results
+from bench import engines, networks, peers, results
 from bench.engines import Network
 from bench.kernels import isa
 from bench.options import numbers
@@ -39,7 +39,6 @@ MOST_ERROR = 1e-4
 LEAST_DIFFERENCE = 0.01
 #: Different images; a larger batch has them again and again.
 IMAGES = 4
-PAUSE = 5e-3
 
 
 def images(shape: tuple[int, ...]) -> Array:
@@ -189,7 +188,9 @@ def measure_network(
             rows[engine]["blind"] = right.blind
         elif error <= MOST_ERROR:
             calls[engine] = ready.call
-    times = compare_calls(calls, rounds=options.rounds, seconds=0, pause=PAUSE)
+    times = compare_calls(
+        calls, rounds=options.rounds, seconds=0, pause=peers.pause(calls, threads)
+    )
     for engine, took in times.items():
         rows[engine] |= {"ms": took.median * 1e3, "low": took.low * 1e3, "high": took.high * 1e3,
                          "images_per_second": len(x) / took.median}  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,16 @@ PACKAGES = {
     "ort": "onnxruntime", "openvino": "openvino", "torch": "torch", "opencv": "cv2",
     "scipy": "scipy",
 }  # fmt: skip
+
+
+#: Seconds in which a library's threads stop spinning after a call. Those of ONNX Runtime spin for
+#: 29 milliseconds and take a processor from whoever is timed meanwhile; one thread has no others.
+PAUSE, PAUSE_AFTER_ORT = 5e-3, 35e-3
+
+
+def pause(names: Iterable[str], threads: int) -> float:
+    """How long to wait before a call is timed."""
+    return PAUSE_AFTER_ORT if "ort" in names and threads > 1 else PAUSE
 
 
 def versions(names: list[str]) -> dict[str, str]:
