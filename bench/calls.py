@@ -24,12 +24,15 @@ import numpy as np
 
 import convkit
 from bench import layers
+from bench.items import LARGE
 from bench.kernels import arrays, isa, keywords, plan_of
 from bench.layers import Layer
-from convkit import machine
+from convkit import _convkit, machine
 
 #: The layers that docs/performance.md compares with other libraries.
 REFERENCE = Path(__file__).parent / "reference.csv"
+#: Those that `isas` compares.
+ISAS = ("avx512", "avx2")
 Call = Callable[[], object]
 
 
@@ -49,11 +52,14 @@ def medians(calls: dict[str, Call], seconds: float, rounds: int = 9) -> dict[str
     return {name: float(np.median(values)) for name, values in spent.items()}
 
 
+def is_named(layer: Layer, only: str) -> bool:
+    """Whether a layer is of this class or has this in its name; "" means all."""
+    return only in (layer.kind, "") or only in layer.name
+
+
 def named(only: str) -> list[Layer]:
-    """The reference layers of this class or with this in their names; all of "" ."""
-    return [
-        layer for layer in layers.read(REFERENCE) if only in (layer.kind, "") or only in layer.name
-    ]
+    """The reference layers that are meant."""
+    return [layer for layer in layers.read(REFERENCE) if is_named(layer, only)]
 
 
 def shifted(x: np.ndarray, by: int) -> np.ndarray:
@@ -148,14 +154,20 @@ def views(only: str) -> None:
     report(ratios, "highest")
 
 
+def large_layers() -> list[Layer]:
+    """Those of bench/shapes and the reference ones that are worth many threads."""
+    found = layers.select((*layers.networks(), str(REFERENCE)))
+    return [layer for layer in found if 2 * layer.problem.macs >= LARGE]
+
+
 def threads_of(threads: int, only: str) -> None:
     """Two threads move the same bytes through caches that they share: how long that takes alone,
     at the measured speed of the last level, stands beside each layer."""
     bandwidth = machine.measure(0.5).caches[-1][1]
     ratios: dict[str, dict[str, list[float]]] = {}
-    for layer in layers.select((*layers.networks(), str(REFERENCE))):
+    for layer in large_layers():
         problem = layer.problem
-        if 2 * problem.macs < 2e8 or only not in (layer.kind, "", *layer.name.split()):
+        if not is_named(layer, only):
             continue
         x, w, b = arrays(problem)
         plan = plan_of(problem, w, b, "auto")
@@ -182,7 +194,7 @@ def isas(only: str) -> None:
     """Both in one process, by turns; each peak is measured with its own vectors."""
     print("share of the FMA peak of the instruction set")
     peaks = {}
-    for name in ("avx512", "avx2"):
+    for name in ISAS:
         with isa(name):
             peaks[name] = machine.measure(0.5).peak
     shares: dict[str, dict[str, list[float]]] = {}
@@ -219,8 +231,11 @@ def main() -> int:
         options.threads = 2 if options.what == "threads" else 1
     if options.threads < 1:
         parser.error(f"--threads {options.threads} must be at least 1")
-    if not named(options.only):
+    known = large_layers() if options.what == "threads" else layers.read(REFERENCE)
+    if not any(is_named(layer, options.only) for layer in known):
         parser.error(f"--only {options.only!r} must be a class or a part of a layer's name")
+    if options.what == "isas" and (missing := set(ISAS) - set(_convkit.available_isas())):
+        parser.error(f"isas compares {' and '.join(ISAS)}: not here is {', '.join(missing)}")
     convkit.set_num_threads(options.threads)
     if options.what == "overhead":
         overhead()

@@ -127,7 +127,7 @@ def check(definition: Definition) -> Row:
         definition.source,
         "x".join(map(str, shape[1:])),
         *(_worst(made, truth) for made in (*answers.values(), short)),
-        signal=min(float(abs(t[0] - t[1]).max() / abs(t).max()) for t in truth),
+        signal=float(np.min([abs(t[0] - t[1]).max() / abs(t).max() for t in truth])),
     )
     if row.ok:
         return row
@@ -223,4 +223,7 @@ def _tuple(made: Any) -> tuple[Any, ...]:
 
 def _worst(made: tuple[Any, ...], truth: tuple[Any, ...]) -> float:
     """The largest difference of any output over the largest number of that output."""
-    return max(float(abs(m - t).max() / abs(t).max()) for m, t in zip(made, truth, strict=True))
+    # np.max: Python's max would pass over a NaN that is not the first.
+    return float(
+        np.max([abs(m - t).max() / abs(t).max() for m, t in zip(made, truth, strict=True)])
+    )

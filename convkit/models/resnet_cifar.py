@@ -2,7 +2,7 @@
 
 Three stages of 16, 32 and 64 channels. Where a stage begins, the shortcut takes every second row
 and column and pads channels with zeros (the paper's option A, without weights), or is a 1x1
-convolution with batch norm convolution with batch norm (option B: `shortcut="projection"`).
+convolution with batch norm (option B: `shortcut="projection"`).
 
 Each takes `input_size` (a number or a pair, 32 unless given; ValueError below 1) and
 `include_top`: without the top, the 64 maps at stride 4 before the mean of each channel.
