@@ -46,6 +46,9 @@ CENTRAL = 0.875
 #: whole would take memory without bound for pixels that the centre crop drops.
 LONGEST = 16
 
+#: No network takes larger pictures; one of this side has 12 GiB in float32.
+MOST_SIDE = 1 << 15
+
 #: Formats that Pillow only recognises, and EPS, which it hands to another program to run.
 NOT_READ = {"EPS", "BUFR", "GRIB", "HDF5", "MPEG", "WMF"}
 
@@ -134,11 +137,18 @@ def _size(size: SupportsIndex | Sequence[int]) -> Size:
     if isinstance(size, (list, tuple)):
         if len(size) != 2:
             raise ValueError(f"size={size!r} must be an integer or a pair (height, width)")
-        return integer("size", size[0], least=1), integer("size", size[1], least=1)
+        return _side(size[0]), _side(size[1])
     if isinstance(size, (str, bytes)) or not hasattr(size, "__index__"):
         raise TypeError(f"size={size!r} must be an integer or a pair (height, width)")
-    side = integer("size", operator.index(size), least=1)  # type: ignore[arg-type]
+    side = _side(operator.index(size))  # type: ignore[arg-type]
     return side, side
+
+
+def _side(size: Any) -> int:
+    side = integer("size", size, least=1)
+    if side > MOST_SIDE:
+        raise ValueError(f"size={side} must be at most {MOST_SIDE} pixels")
+    return side
 
 
 # ---- what of the picture -------------------------------------------------------------------------

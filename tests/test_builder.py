@@ -50,6 +50,8 @@ def kept_maxima(x: np.ndarray) -> np.ndarray:
 CASES: dict[str, tuple[Callable[[Builder, Any], Any], Callable[[np.ndarray], np.ndarray]]] = {
     "concat": (lambda b, x: b.concat([x, b.relu(x), x]),
                lambda x: np.concatenate([x, np.maximum(x, 0), x], 1)),
+    "concat of rows": (lambda b, x: b.concat([x, b.relu(x)], axis=2),
+                       lambda x: np.concatenate([x, np.maximum(x, 0)], 2)),
     "multiply": (lambda b, x: b.multiply(x, b.global_max_pool2d(x)),
                  lambda x: x * x.max((2, 3), keepdims=True)),
     "scale": (lambda b, x: b.scale(x, 0.17), lambda x: x * np.float32(0.17)),

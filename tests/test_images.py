@@ -203,6 +203,7 @@ def test_the_camera_held_sideways(noise, tmp_path):
 MISTAKES = {
     "preset": ({"preset": "torch"}, ValueError, "preset='torch' must be one of imagenet, incept"),
     "size 0": ({"size": 0}, ValueError, "size=0 must be at least 1"),
+    "size too large": ({"size": 10**9}, ValueError, "size=1000000000 must be at most 32768"),
     "size of three": ({"size": (1, 2, 3)}, ValueError, r"size=\(1, 2, 3\) must be an integer or"),
     "size in words": ({"size": "224"}, TypeError, "size='224' must be an integer or a pair"),
     "channels": ({"channels": 4}, ValueError, "channels=4 must be 3 or 1"),

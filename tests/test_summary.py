@@ -7,7 +7,6 @@ import json
 import pickle
 import re
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
