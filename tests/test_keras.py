@@ -560,3 +560,20 @@ def _mutate(data: Any, draw: random.Random, odd: list[Any]) -> None:
         del where[key]
     else:
         where[key] = copy.deepcopy(draw.choice(odd))
+
+
+def test_loading_needs_no_constants(rng):
+    """What a Rescaling multiplies by belongs to the network: a file of weights has none of it."""
+    config = sequential(
+        entry((4, 4, 3)), layer("Rescaling", "down", scale=0.5), layer("Flatten", "flat"),
+        layer("Dense", "dense", units=2, use_bias=False),
+    )  # fmt: skip
+    found = from_config(config, {"dense": {"kernel": rng.standard_normal((48, 2))}})
+    model = Model(found.graph, found.weights)
+    constants = {w.name for w in model.graph.weights.values() if w.role == "constant"}
+    assert constants
+    rest = {name: 2 * a for name, a in model.state_dict().items() if name not in constants}
+    x = rng.standard_normal((1, 3, 4, 4)).astype("f")
+    before = model(x)
+    assert model.load(rest).missing == ()
+    np.testing.assert_allclose(model(x), 2 * before, rtol=1e-6)
